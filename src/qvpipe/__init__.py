@@ -1,0 +1,1 @@
+"""From videos of pipes to a registered ensemble that recognises their defects."""

@@ -1,0 +1,452 @@
+"""params.yaml as frozen, checked settings.
+
+`parse` checks the whole file before any work is done. Whatever is wrong is one line that names
+the key, what was found, what is allowed and, for a typo, the nearest key.
+"""
+
+import dataclasses
+import difflib
+import re
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+import yaml
+
+from qvpipe.errors import QvpipeError
+
+QVPIPE_MEANINGS: Mapping[str, str] = types.MappingProxyType(
+    {
+        "ZC": "normal",
+        "CJ": "deposit",
+        "CK": "misaligned joint",
+        "ZW": "obstacle",
+        "JG": "scaling",
+        "SG": "tree roots",
+        "PL": "rupture, crack",
+        "BX": "deformation",
+        "CR": "foreign object intrusion",
+        "FZ": "scum",
+        "FS": "corrosion",
+        "AJ": "concealed branch connection",
+        "CQ": "residual wall or dam",
+        "SL": "leakage",
+        "QF": "undulation",
+        "TJ": "separated joint",
+        "TL": "joint material loss",
+    }
+)
+"""The classes of QV-Pipe in their official order: code to meaning."""
+
+QVPIPE_CLASSES = tuple(QVPIPE_MEANINGS)
+
+Kind = TypeVar("Kind")
+
+
+class SettingsError(QvpipeError):
+    """A setting in params.yaml that cannot be used; the message names it."""
+
+
+@dataclass(frozen=True)
+class Between:
+    """The closed range of values that a number may have."""
+
+    low: float
+    high: float = float("inf")
+
+    def __str__(self) -> str:
+        """Say the range as a person would."""
+        if self.high == float("inf"):
+            return f"{self.low} or more"
+        return f"{self.low} to {self.high}"
+
+
+Share = Annotated[float, Between(0, 1)]
+Count = Annotated[int, Between(1)]
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Where the raw videos, their labels and the classes come from."""
+
+    videos: str
+    """Folder of the raw videos, relative to the repository or absolute."""
+    labels: str
+    """JSON object, file name to list of class indices."""
+    classes: str = "qvpipe"
+    """`qvpipe` for the 17 classes of QV-Pipe, or a text file with one class name on each line."""
+    normal: str | None = "ZC"
+    """The class that stands alone and is no defect; has no effect where no class has that name."""
+    group: str = r"^(.+)_\d+$"
+    """Regular expression on a video's id. Its first group names the inspection; an id that it
+    does not match is an inspection of its own."""
+
+
+@dataclass(frozen=True)
+class FramesSettings:
+    """What is taken from a video and kept of it."""
+
+    count: Annotated[int, Between(1, 1000)] = 27
+    """Candidate frames per video, evenly spaced; cleaning chooses among them."""
+    size: Annotated[int, Between(16, 4320)] = 288
+    """Shorter side of a stored frame in pixels; smaller videos are not enlarged."""
+    quality: Annotated[int, Between(1, 100)] = 92
+    """JPEG quality of a stored frame."""
+
+
+@dataclass(frozen=True)
+class CleanSettings:
+    """Which frames are thrown out."""
+
+    blur_ratio: Share = 0.3
+    """A frame is blurred if its sharpness is below this share of its video's median."""
+    max_distance: Annotated[int, Between(-1, 64)] = 4
+    """A frame repeats an earlier one if at most this many of the 64 bits of their perceptual
+    hashes differ; -1 keeps every frame."""
+
+
+@dataclass(frozen=True)
+class SplitsSettings:
+    """How the videos are divided."""
+
+    folds: Annotated[int, Between(2, 100)] = 5
+    """Number of folds."""
+
+
+@dataclass(frozen=True)
+class SuperimagesSettings:
+    """How super-images are laid out."""
+
+    grid: Annotated[int, Between(1, 10)] = 3
+    """Tiles in a row and in a column."""
+    tile: Annotated[int, Between(8, 1024)] = 96
+    """Side of a square tile in pixels."""
+    fit: Literal["squash", "letterbox"] = "squash"
+    """How a frame becomes square: by changing its aspect, or with black bars."""
+    quality: Annotated[int, Between(1, 100)] = 92
+    """JPEG quality of a super-image."""
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """The recipe; each model may override any of it."""
+
+    epochs: Count = 10
+    batch_size: Count = 16
+    lr: Annotated[float, Between(0)] = 1e-3
+    """Peak learning rate of OneCycle."""
+    weight_decay: Annotated[float, Between(0)] = 1e-2
+    warmup: Share = 0.3
+    """Share of the steps in which the learning rate rises."""
+    ema_decay: Annotated[float, Between(0, 0.999999)] = 0.9
+    """Decay per step of the moving average of the weights; 0 switches it off."""
+    patience: Count = 4
+    """Epochs without a better validation mAP after which training stops."""
+    flip: Share = 0.5
+    """Probability that an item is flipped horizontally."""
+    tile_shuffle: Share = 0.5
+    """Probability that the tiles of a super-image change places."""
+    amp: bool = True
+    """Mixed precision where the device has it."""
+
+
+@dataclass(frozen=True)
+class BceSettings:
+    """Settings of binary cross-entropy."""
+
+    label_smoothing: Share = 0.0
+    """How far the targets 0 and 1 are moved towards one half."""
+
+
+@dataclass(frozen=True)
+class AslSettings:
+    """Settings of the asymmetric loss (Ridnik et al., 2021)."""
+
+    gamma_neg: Annotated[float, Between(0)] = 4.0
+    gamma_pos: Annotated[float, Between(0)] = 0.0
+    clip: Share = 0.05
+    """Negatives with a probability below this cost nothing."""
+
+
+@dataclass(frozen=True)
+class CbFocalSettings:
+    """Settings of the class-balanced focal loss (Cui et al., 2019)."""
+
+    beta: Annotated[float, Between(0, 0.999999)] = 0.99
+    gamma: Annotated[float, Between(0)] = 2.0
+
+
+@dataclass(frozen=True)
+class LossesSettings:
+    """The settings of every loss; `loss` says which one is used."""
+
+    bce: BceSettings = field(default_factory=BceSettings)
+    asl: AslSettings = field(default_factory=AslSettings)
+    cb_focal: CbFocalSettings = field(default_factory=CbFocalSettings)
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """One model: its input, its backbone, its head and what it overrides of `train`."""
+
+    input: Literal["frames", "superimage"]
+    size: Annotated[int, Between(16, 4320)]
+    """Side of the square picture that enters the network, in pixels."""
+    backbone: str
+    """Name of a timm model."""
+    frames: Count = 5
+    """Frames of a video that the input `frames` takes; the logits are averaged over them."""
+    head: Literal["linear", "mlp"] = "linear"
+    pretrained: str = "bundled"
+    """`bundled` (weights from an installed package), `hub`, `none`, or a safetensors file."""
+    dropout: Share = 0.0
+    """Dropout before the head."""
+    train: Mapping[str, Any] = field(default_factory=dict)
+    """Keys of `train` with the values that this model uses instead."""
+
+
+@dataclass(frozen=True)
+class EnsembleSettings:
+    """How the members' predictions are put together."""
+
+    weights: Literal["map", "equal"] = "map"
+    """Members weighted by their validation mAP, or all alike."""
+    normal_above: Share | None = 0.9
+    """Above this probability the normal class stands alone: all others become 0."""
+
+
+@dataclass(frozen=True)
+class MlflowSettings:
+    """Names in MLflow."""
+
+    experiment: str = "qvpipe"
+    model: str = "qvpipe"
+
+
+@dataclass(frozen=True)
+class ComputeSettings:
+    """What the work runs on; changes no result's meaning, so no stage depends on it."""
+
+    workers: Annotated[int, Between(0, 1024)] = 0
+    """Processes that work on videos; 0 is one for each core."""
+    device: str = "auto"
+    """`auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, `mps`."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The whole of params.yaml."""
+
+    members: tuple[str, ...]
+    """Names of the entries of `models` that are trained."""
+    folds: tuple[Annotated[int, Between(0)], ...]
+    """The folds that are trained, numbered from 0; fewer than `splits.folds` for a quick try."""
+    data: DataSettings
+    models: Mapping[str, ModelSettings]
+    seed: Annotated[int, Between(0, 2**32 - 1)] = 0
+    task: Literal["multilabel"] = "multilabel"
+    loss: Literal["bce", "asl", "cb_focal"] = "bce"
+    frames: FramesSettings = field(default_factory=FramesSettings)
+    clean: CleanSettings = field(default_factory=CleanSettings)
+    splits: SplitsSettings = field(default_factory=SplitsSettings)
+    superimages: SuperimagesSettings = field(default_factory=SuperimagesSettings)
+    train: TrainSettings = field(default_factory=TrainSettings)
+    losses: LossesSettings = field(default_factory=LossesSettings)
+    ensemble: EnsembleSettings = field(default_factory=EnsembleSettings)
+    mlflow: MlflowSettings = field(default_factory=MlflowSettings)
+    compute: ComputeSettings = field(default_factory=ComputeSettings)
+
+    def recipe(self, member: str) -> TrainSettings:
+        """Return `train` with what the member's model overrides."""
+        overrides = self.models[member].train
+        return _dataclass(
+            TrainSettings,
+            {**dataclasses.asdict(self.train), **overrides},
+            f"models.{member}.train",
+        )
+
+
+def parse(text: str) -> Settings:
+    """Check the text of a params.yaml.
+
+    Raises:
+        SettingsError: On the first thing that is wrong, in one line.
+    """
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"params.yaml is no valid YAML: {_one_line(str(error))}") from error
+    settings = _dataclass(Settings, tree, "")
+    _check_across(settings)
+    return settings
+
+
+def as_tree(settings: Any) -> dict[str, Any]:  # noqa: ANN401 - any settings dataclass
+    """Return settings as plain dicts, lists and scalars, such as YAML and JSON hold."""
+    return {f.name: _plain(getattr(settings, f.name)) for f in dataclasses.fields(settings)}
+
+
+def _check_across(settings: Settings) -> None:
+    for name in settings.models:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+            raise SettingsError(
+                f"models.{name}: a model's name becomes a folder's; use letters, digits, '-', '_'"
+            )
+    if not settings.members:
+        raise SettingsError("members: is empty; name at least one of " + _listed(settings.models))
+    for member in settings.members:
+        if member not in settings.models:
+            raise SettingsError(
+                f"members: found {member!r}, which models has no entry for; "
+                f"allowed is any of {_listed(settings.models)}{_nearest(member, settings.models)}"
+            )
+        settings.recipe(member)
+    for key, values in (("members", settings.members), ("folds", settings.folds)):
+        if len(set(values)) < len(values):
+            raise SettingsError(f"{key}: found {list(values)}; each may stand there only once")
+    if not settings.folds or max(settings.folds) >= settings.splits.folds:
+        raise SettingsError(
+            f"folds: found {list(settings.folds)}; allowed is any choice of at least one from "
+            f"0 to {settings.splits.folds - 1}, because splits.folds is {settings.splits.folds}"
+        )
+    try:
+        groups = re.compile(settings.data.group).groups
+    except re.error as error:
+        raise SettingsError(f"data.group: is no valid regular expression ({error})") from error
+    if groups < 1:
+        raise SettingsError(
+            f"data.group: found {settings.data.group!r}, which has no (...) around the part "
+            "that names the inspection"
+        )
+    most = settings.superimages.grid**2
+    if settings.frames.count < most:
+        raise SettingsError(
+            f"frames.count: found {settings.frames.count}; allowed is {most} or more, the tiles "
+            f"of a {settings.superimages.grid} x {settings.superimages.grid} super-image"
+        )
+    for name, model in settings.models.items():
+        if model.input == "frames" and model.frames > settings.frames.count:
+            raise SettingsError(
+                f"models.{name}.frames: found {model.frames}; allowed is 1 to "
+                f"{settings.frames.count}, because frames.count is {settings.frames.count}"
+            )
+        if model.input == "superimage" and model.size % settings.superimages.grid:
+            raise SettingsError(
+                f"models.{name}.size: found {model.size}; allowed is a multiple of "
+                f"{settings.superimages.grid}, because superimages.grid is "
+                f"{settings.superimages.grid}"
+            )
+
+
+def _dataclass(kind: type[Kind], value: object, where: str) -> Kind:
+    if not isinstance(value, Mapping):
+        raise _wrong(where or "params.yaml", value, "a mapping of keys to values")
+    fields = {f.name: f for f in dataclasses.fields(cast("Any", kind))}
+    hints = get_type_hints(kind, include_extras=True)
+    prefix = f"{where}." if where else ""
+    for key in value:
+        if key not in fields:
+            raise SettingsError(
+                f"{prefix}{key}: unknown key; allowed here is any of {_listed(fields)}"
+                f"{_nearest(str(key), fields)}"
+            )
+    for name, declared in fields.items():
+        required = (
+            declared.default is dataclasses.MISSING
+            and declared.default_factory is dataclasses.MISSING
+        )
+        if required and name not in value:
+            raise SettingsError(f"{prefix}{name}: is missing; add it to params.yaml")
+    return kind(**{key: _value(hints[key], value[key], f"{prefix}{key}") for key in value})
+
+
+def _value(hint: Any, value: object, where: str) -> Any:  # noqa: ANN401
+    """Check a value against a type hint and return it in the form that the settings hold."""
+    origin = get_origin(hint)
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return _dataclass(hint, value, where)
+    if origin is Annotated:
+        base, allowed = get_args(hint)
+        number = _number(base, value, where, f"a number, {allowed}")
+        if not allowed.low <= number <= allowed.high:
+            raise _wrong(where, value, str(allowed))
+        return number
+    if origin in (Union, types.UnionType):
+        kinds = [kind for kind in get_args(hint) if kind is not type(None)]
+        return None if value is None else _value(kinds[0], value, where)
+    if origin is Literal:
+        options = get_args(hint)
+        if value not in options:
+            near = _nearest(str(value), options)
+            raise _wrong(where, value, f"any of {_listed(options)}", near)
+        return value
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise _wrong(where, value, "a list, such as [a, b]")
+        return tuple(_value(get_args(hint)[0], item, where) for item in value)
+    if origin is Mapping:
+        if not isinstance(value, Mapping):
+            raise _wrong(where, value, "a mapping of keys to values")
+        inner = get_args(hint)[1]
+        if inner is Any:
+            return types.MappingProxyType(dict(value))
+        return types.MappingProxyType(
+            {str(key): _value(inner, item, f"{where}.{key}") for key, item in value.items()}
+        )
+    if hint is bool:
+        if not isinstance(value, bool):
+            raise _wrong(where, value, "true or false")
+        return value
+    if not isinstance(value, str) or not value:
+        raise _wrong(where, value, "a text that is not empty")
+    return value
+
+
+def _number(kind: type, value: object, where: str, allowed: str) -> float:
+    """Return a number; YAML 1.1 reads `1e-3` as a text, which people mean as a number."""
+    if kind is float and isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            raise _wrong(where, value, allowed) from None
+    if isinstance(value, bool) or not isinstance(value, int if kind is int else (int, float)):
+        raise _wrong(where, value, f"a whole {allowed[2:]}" if kind is int else allowed)
+    return kind(value)  # type: ignore[no-any-return]
+
+
+def _wrong(where: str, found: object, allowed: str, hint: str = "") -> SettingsError:
+    return SettingsError(f"{where}: found {found!r}; allowed is {allowed}{hint}")
+
+
+def _nearest(word: str, known: Any) -> str:  # noqa: ANN401
+    near = difflib.get_close_matches(word, [str(k) for k in known], n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _listed(names: Any) -> str:  # noqa: ANN401
+    return ", ".join(map(str, names))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401
+    if dataclasses.is_dataclass(value):
+        return as_tree(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,24 @@
+"""Errors that a person can mend, and how a command ends on one."""
+
+import sys
+from collections.abc import Callable
+
+
+class QvpipeError(Exception):
+    """Something a person can mend. The message is one sentence that says what to do."""
+
+
+def run(command: Callable[[], int | None]) -> None:
+    """Run a command and leave the process: a `QvpipeError` is one line on stderr and exit code 1.
+
+    Args:
+        command: The command; what it returns is the exit code, None meaning 0.
+    """
+    try:
+        sys.exit(command())
+    except QvpipeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("stopped; what was finished is kept, and the same command goes on", file=sys.stderr)
+        sys.exit(130)

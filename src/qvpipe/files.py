@@ -1,0 +1,167 @@
+"""Where every file of the pipeline lies, and how tables and small files are read and written.
+
+All paths are relative to the repository, which is where DVC runs every stage.
+"""
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from qvpipe import config
+from qvpipe.errors import QvpipeError
+
+PARAMS = Path("params.yaml")
+INDEX = Path("data/index.csv")
+CLASSES = Path("data/classes.txt")
+FRAMES = Path("data/frames")
+FRAMES_TABLE = Path("data/frames.csv")
+CLEAN = Path("data/clean.csv")
+SPLITS = Path("data/splits.csv")
+SUPERIMAGES = Path("data/superimages")
+PREDICTIONS = Path("data/predictions")
+MODELS = Path("models")
+ENSEMBLE = Path("models/ensemble")
+METRICS = Path("metrics")
+PER_CLASS = Path("metrics/per_class.csv")
+WEIGHTS = "model.safetensors"
+
+TEXTS = frozenset(
+    [
+        "class",
+        "video",
+        "file",
+        "group",
+        "labels",
+        "codec",
+        "content",
+        "status",
+        "error",
+        "dropped",
+        "phash",
+        "note",
+    ]
+)
+"""The columns of tables that hold text; all others hold numbers."""
+
+
+def frames_zip(video: str) -> Path:
+    """Return the file that holds the stored frames of a video."""
+    return FRAMES / f"{video}.zip"
+
+
+def superimage(video: str) -> Path:
+    """Return the super-image of a video."""
+    return SUPERIMAGES / f"{video}.jpg"
+
+
+def fold_model(member: str, fold: int) -> Path:
+    """Return the folder of the model that did not see the fold."""
+    return MODELS / member / f"fold{fold}"
+
+
+def fold_predictions(member: str, fold: int) -> Path:
+    """Return the table of a member's probabilities for the videos of a fold it did not see."""
+    return PREDICTIONS / member / f"fold{fold}.csv"
+
+
+def fold_metrics(member: str, fold: int) -> Path:
+    """Return the metrics of a member on a fold it did not see."""
+    return METRICS / member / f"fold{fold}.json"
+
+
+def repository() -> Path:
+    """Return the repository: DVC's, also for experiments that run in a temporary folder."""
+    if root := os.environ.get("DVC_ROOT"):
+        return Path(root)
+    here = Path.cwd()
+    return next((p for p in (here, *here.parents) if (p / ".dvc").is_dir()), here)
+
+
+def raw(path: str) -> Path:
+    """Return the place of raw data, which lies outside DVC and so in the repository alone."""
+    return repository() / path
+
+
+def read_settings() -> config.Settings:
+    """Return the checked settings of params.yaml.
+
+    Raises:
+        SettingsError: If there is no params.yaml or anything in it is wrong.
+    """
+    try:
+        return config.parse(PARAMS.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise config.SettingsError(
+            "there is no params.yaml here; run the command in the folder that holds it"
+        ) from None
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a CSV table; ids, labels and every other text stay text, empty cells stay empty.
+
+    Raises:
+        QvpipeError: If the file is not there.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise QvpipeError(f"{path} is missing; `dvc repro` makes it") from None
+    numbers = {name: pd.to_numeric(table[name]) for name in table.columns if name not in TEXTS}
+    return table.assign(**numbers)
+
+
+def read_predictions(path: Path) -> pd.DataFrame:
+    """Read a table of probabilities: one row for each video (the index), one column a class."""
+    return pd.read_csv(path, dtype={"video": str}, index_col="video", keep_default_na=False)
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a CSV table whole or not at all."""
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
+    """Read a JSON file.
+
+    Raises:
+        QvpipeError: If the file is not there or holds no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise QvpipeError(f"{path} is missing") from None
+    except ValueError as error:
+        raise QvpipeError(f"{path} holds no valid JSON ({error}); write it anew") from None
+
+
+def write_json(path: Path, content: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
+    """Write a JSON file whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def read_classes() -> list[str]:
+    """Return the names of the classes in the order of their indices."""
+    return CLASSES.read_text(encoding="utf-8").split("\n")[:-1]
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path` that takes its place if the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=".", suffix=f"-{path.name}", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""What a trained ensemble is used for."""

@@ -1,0 +1,1 @@
+"""What is learned and how; knows no DVC and no MLflow."""

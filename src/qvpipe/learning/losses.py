@@ -1,0 +1,83 @@
+"""Losses of multi-label classification.
+
+Each takes logits `[batch, classes]` and targets of the same shape in [0, 1], works in float32
+whatever comes in, and returns the mean over all entries, so that a learning rate carries over
+from one loss to another.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from qvpipe.config import AslSettings, BceSettings, CbFocalSettings, Settings
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def make_loss(settings: Settings, positives: Tensor) -> Loss:
+    """Return the loss that the settings name.
+
+    Args:
+        settings: `loss` names it, `losses` holds its settings.
+        positives: Number of positive training items of each class, `[classes]`.
+    """
+    if settings.loss == "asl":
+        return asl(settings.losses.asl)
+    if settings.loss == "cb_focal":
+        return cb_focal(settings.losses.cb_focal, positives)
+    return bce(settings.losses.bce)
+
+
+def bce(settings: BceSettings) -> Loss:
+    """Binary cross-entropy."""
+
+    def loss(logits: Tensor, targets: Tensor) -> Tensor:
+        smooth = targets + settings.label_smoothing * (0.5 - targets)
+        return functional.binary_cross_entropy_with_logits(logits.float(), smooth)
+
+    return loss
+
+
+def asl(settings: AslSettings) -> Loss:
+    """Asymmetric loss: hard negatives count, easy ones hardly (Ridnik et al., ICCV 2021)."""
+
+    def loss(logits: Tensor, targets: Tensor) -> Tensor:
+        logits = logits.float()
+        probability = logits.sigmoid()
+        shifted = (probability - settings.clip).clamp(min=0)
+        # With nothing to clip, the logit gives the exact logarithm even where 1 - p rounds to 0.
+        log_negative = (
+            torch.log1p(-shifted) if settings.clip > 0 else functional.logsigmoid(-logits)
+        )
+        positive = power(1 - probability, settings.gamma_pos) * functional.logsigmoid(logits)
+        negative = power(shifted, settings.gamma_neg) * log_negative
+        return -(targets * positive + (1 - targets) * negative).mean()
+
+    return loss
+
+
+def cb_focal(settings: CbFocalSettings, positives: Tensor) -> Loss:
+    """Class-balanced focal loss (Cui et al., CVPR 2019; Lin et al., ICCV 2017).
+
+    A class with n positives weighs (1 - beta) / (1 - beta^n); the weights are scaled to a mean
+    of 1. A class without positives weighs as one with a single positive.
+    """
+    positives = positives.clamp(min=1).float()
+    effective = (1 - settings.beta**positives) / (1 - settings.beta)
+    weights = 1 / effective
+    weights = weights * len(weights) / weights.sum()
+
+    def loss(logits: Tensor, targets: Tensor) -> Tensor:
+        logits = logits.float()
+        entropy = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+        missed = torch.where(targets > 0.5, 1 - logits.sigmoid(), logits.sigmoid())
+        return (weights * power(missed, settings.gamma) * entropy).mean()
+
+    return loss
+
+
+def power(base: Tensor, exponent: float) -> Tensor:
+    """Return `base ** exponent` for a base from 0 to 1, with a gradient that is finite at 0."""
+    return base.clamp(min=1e-8).pow(exponent)

@@ -1,0 +1,1 @@
+"""The stages of dvc.yaml: read files, call the rooms, write files."""

@@ -1,0 +1,119 @@
+"""Put the members together: all predictions out of fold to weights, metrics and a plot."""
+
+import numpy as np
+import pandas as pd
+
+from qvpipe import files
+from qvpipe.config import Settings
+from qvpipe.errors import run
+from qvpipe.learning import metrics
+from qvpipe.learning.ensemble import combine, member_weights
+from qvpipe.learning.metrics import Floats, Targets
+from qvpipe.learning.targets import targets
+
+
+def ensemble(settings: Settings) -> None:
+    """Weigh the members by their validation mAP and judge them together, out of fold."""
+    classes, normal = files.read_classes(), settings.data.normal
+    videos = _videos(settings)
+    truth = targets(videos["labels"], len(classes))
+    scores = {member: _out_of_fold(settings, member, videos) for member in settings.members}
+
+    members = {
+        member: metrics.summary(truth, table, classes, normal) for member, table in scores.items()
+    }
+    weights = member_weights(
+        {member: judged["map"] for member, judged in members.items()}, settings.ensemble.weights
+    )
+    combined = combine(
+        scores,
+        weights,
+        classes.index(normal) if normal in classes else None,
+        settings.ensemble.normal_above,
+    )
+    pooled = metrics.summary(truth, combined, classes, normal)
+    result = {
+        **pooled,
+        "chance": metrics.chance(truth, settings.seed),
+        "videos": len(videos),
+        "pooled": {key: pooled[key] for key in ("map", "map_defects")},
+        "mean_over_folds": _mean_over_folds(settings, truth, combined, videos["fold"], classes),
+        "members": {
+            member: {
+                "weight": weights[member],
+                "map": judged["map"],
+                "map_defects": judged["map_defects"],
+                "mean_over_folds": _mean_over_folds(
+                    settings, truth, scores[member], videos["fold"], classes
+                ),
+            }
+            for member, judged in members.items()
+        },
+    }
+    files.write_json(
+        files.ENSEMBLE / "ensemble.json",
+        {
+            "members": weights,
+            "folds": list(settings.folds),
+            "classes": classes,
+            "normal": normal if normal in classes else None,
+            "normal_above": settings.ensemble.normal_above,
+        },
+    )
+    predictions = pd.DataFrame(combined, columns=classes)
+    predictions.insert(0, "video", videos["video"].to_numpy())
+    files.write_table(files.ENSEMBLE / "predictions.csv", predictions)
+    files.write_json(files.METRICS / "ensemble.json", result)
+    files.write_table(files.PER_CLASS, _per_class(pooled["per_class"], truth))
+    print(
+        f"ensemble: {len(videos)} videos in, {len(combined)} out; mAP {result['map']:.3f} "
+        f"(chance {result['chance']:.3f}), of the defects {result['map_defects']:.3f}"
+    )
+
+
+def _videos(settings: Settings) -> pd.DataFrame:
+    """Return video, group, fold and labels of the videos in the trained folds."""
+    splits = files.read_table(files.SPLITS)
+    splits = splits[splits["fold"].isin(settings.folds)]
+    return splits.merge(files.read_table(files.INDEX)[["video", "labels"]], on="video")
+
+
+def _out_of_fold(settings: Settings, member: str, videos: pd.DataFrame) -> Floats:
+    """Return the member's probabilities for each video by the model that did not see it."""
+    folds = [
+        files.read_predictions(files.fold_predictions(member, fold)) for fold in settings.folds
+    ]
+    return pd.concat(folds).loc[videos["video"]].to_numpy()
+
+
+def _mean_over_folds(
+    settings: Settings, truth: Targets, scores: Floats, fold_of: pd.Series, classes: list[str]
+) -> dict[str, float]:
+    """Return the mean over folds of `map` and `map_defects`, and the SD of `map`."""
+    judged = [
+        metrics.summary(truth[chosen], scores[chosen], classes, settings.data.normal)
+        for chosen in ((fold_of == fold).to_numpy() for fold in settings.folds)
+    ]
+    maps = np.array([fold["map"] for fold in judged])
+    return {
+        "map": float(maps.mean()),
+        "map_sd": float(maps.std(ddof=1)) if len(maps) > 1 else 0.0,
+        "map_defects": float(np.mean([fold["map_defects"] for fold in judged])),
+    }
+
+
+def _per_class(per_class: dict[str, float | None], truth: Targets) -> pd.DataFrame:
+    """Return class, average precision and number of positives, the best class first."""
+    table = pd.DataFrame(
+        {"class": per_class.keys(), "ap": per_class.values(), "positives": truth.sum(axis=0)}
+    )
+    return table.sort_values("ap", ascending=False, kind="stable")
+
+
+def main() -> None:
+    """Run the stage."""
+    ensemble(files.read_settings())
+
+
+if __name__ == "__main__":
+    run(main)

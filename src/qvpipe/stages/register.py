@@ -1,0 +1,52 @@
+"""Log the ensemble with all its folds to MLflow and register it as a model version."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from qvpipe import files, plots, tracking
+from qvpipe.config import Settings, as_tree
+from qvpipe.errors import run
+
+
+def register(settings: Settings) -> None:
+    """Register what the ensemble stage made, with the alias that it deserves."""
+    result = files.read_json(files.METRICS / "ensemble.json")
+    table = files.read_table(files.PER_CLASS)
+    positives = dict(zip(table["class"], table["positives"], strict=True))
+    figure = plots.per_class_ap(result["per_class"], positives, result["chance"])
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        tracking.ensemble_run(settings, result, figure) as parent,
+    ):
+        bundle = _bundle(settings, Path(folder) / "bundle")
+        registered = tracking.register(settings, parent, bundle, result["map"])
+    print(
+        f"register: {settings.mlflow.model} version {registered.version} is the "
+        f"{registered.alias}, mAP {result['map']:.3f}"
+    )
+
+
+def _bundle(settings: Settings, folder: Path) -> Path:
+    """Lay all that prediction needs into one folder."""
+    shutil.copytree(files.ENSEMBLE, folder)
+    (folder / "params.yaml").write_text(
+        yaml.safe_dump(as_tree(settings), sort_keys=False), encoding="utf-8"
+    )
+    for member in settings.members:
+        for fold in settings.folds:
+            target = folder / member / f"fold{fold}"
+            target.mkdir(parents=True)
+            shutil.copy(files.fold_model(member, fold) / files.WEIGHTS, target)
+    return folder
+
+
+def main() -> None:
+    """Run the stage."""
+    register(files.read_settings())
+
+
+if __name__ == "__main__":
+    run(main)
