@@ -103,11 +103,11 @@ def predictions_text(table: Any, classes: Sequence[str], most: int = 20) -> str:
 
 
 NEXT_COMMANDS = """
-Next:
-  mlflow ui --backend-store-uri sqlite:///mlflow.db    runs, curves and the registered model
-  dvc exp run -S loss=bce                              another loss; bce, asl or cb_focal
-  dvc exp show --only-changed                          experiments side by side
-  qvpipe predict data/raw/track1_raw_video             the champion on videos
+Next, with `source .venv/bin/activate`:
+  mlflow ui --backend-store-uri sqlite:///mlflow.db     runs, curves and the registered model
+  dvc exp run -S loss=asl                               another loss
+  dvc exp show --only-changed --drop '/|[.]'            experiments side by side
+  qvpipe predict data/raw/track1_raw_video              the champion on videos
 """
 
 

@@ -1,15 +1,18 @@
 """What a model sees of a video. Training and prediction share it, so that both see the same."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qvpipe.config import ModelSettings
+from qvpipe.config import ModelSettings, Settings
 from qvpipe.video.choose import choose
-from qvpipe.video.images import square
-from qvpipe.video.quality import Judgement
-from qvpipe.video.store import StoredFrames
+from qvpipe.video.images import Image, decode_jpeg, square
+from qvpipe.video.quality import Judgement, judge
+from qvpipe.video.reader import sample_frames
+from qvpipe.video.store import StoredFrames, pack, unpack
+from qvpipe.video.superimage import superimage_jpeg
 
 Views = NDArray[np.uint8]
 """The pictures of one item, `[views, size, size, 3]`, RGB."""
@@ -28,7 +31,7 @@ def frame_views(stored: StoredFrames, judged: Sequence[Judgement], model: ModelS
     )
 
 
-def superimage_views(superimage: NDArray[np.uint8], model: ModelSettings) -> Views:
+def superimage_views(superimage: Image, model: ModelSettings) -> Views:
     """Return what a model with the input `superimage` sees: a single view.
 
     Args:
@@ -36,3 +39,24 @@ def superimage_views(superimage: NDArray[np.uint8], model: ModelSettings) -> Vie
         model: Says how large.
     """
     return square(superimage, model.size, "squash")[np.newaxis]
+
+
+def video_views(path: Path, settings: Settings, members: Sequence[str]) -> dict[str, Views]:
+    """Return what each member sees of a video file, by the very steps that the stages take.
+
+    Raises:
+        VideoError: If the video cannot be read.
+    """
+    sample = sample_frames(path, settings.frames.count)
+    stored = unpack(pack(sample, settings.frames, content=""))
+    judged = judge(stored, settings.clean)
+    views = {}
+    for member in members:
+        model = settings.models[member]
+        if model.input == "frames":
+            views[member] = frame_views(stored, judged, model)
+        else:
+            chosen = stored.frames[choose(judged, settings.superimages.grid**2)]
+            superimage = decode_jpeg(superimage_jpeg(chosen, settings.superimages))
+            views[member] = superimage_views(superimage, model)
+    return views

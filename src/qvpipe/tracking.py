@@ -126,9 +126,9 @@ def register(settings: Settings, run: str, bundle: Path, score: float) -> Regist
         bundle: Folder of the ensemble with its weights.
         score: Its validation mAP.
     """
+    client = _client()
     import mlflow
 
-    client = _client()
     mlflow.set_tracking_uri(tracking_uri())
     with mlflow.start_run(run_id=run):
         logged = mlflow.pyfunc.log_model(
@@ -138,10 +138,11 @@ def register(settings: Settings, run: str, bundle: Path, score: float) -> Regist
             code_paths=[str(Path(__file__).parent)],
             pip_requirements=[_pinned(name) for name in REQUIREMENTS],
             signature=_signature(files.read_classes()),
+            input_example=["pipe.mp4"],
         )
     index = digest(files.INDEX)
     version = mlflow.register_model(
-        logged.model_uri, settings.mlflow.model, tags={"index": index, "map": f"{score:.6f}"}
+        logged.model_uri, settings.mlflow.model, tags={"index": index, "map": repr(score)}
     )
     alias = "champion" if _is_better(client, settings.mlflow.model, index, score) else "challenger"
     client.set_registered_model_alias(settings.mlflow.model, alias, version.version)
@@ -175,6 +176,9 @@ def digest(path: Path) -> str:
 
 
 def _client() -> "MlflowClient":
+    # MLflow reads these when it is imported; stages print what a person needs themselves.
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri())
@@ -274,7 +278,7 @@ def _signature(classes: list[str]) -> Any:  # noqa: ANN401 - an MLflow type, imp
 
     texts = [ColSpec("string", name) for name in ("video", "status", "error")]
     return ModelSignature(
-        inputs=Schema([ColSpec("string", "video")]),
+        inputs=Schema([ColSpec("string")]),
         outputs=Schema([*texts, *(ColSpec("double", name) for name in classes)]),
     )
 

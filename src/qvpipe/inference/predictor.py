@@ -15,16 +15,11 @@ import yaml
 
 from qvpipe import config
 from qvpipe.config import Settings
-from qvpipe.inputs import Views, frame_views, superimage_views
+from qvpipe.inputs import Views, video_views
 from qvpipe.learning.ensemble import Floats, combine
 from qvpipe.learning.evaluate import choose_device, choose_precision, predict
 from qvpipe.learning.network import Network
-from qvpipe.video.choose import choose
-from qvpipe.video.images import decode_jpeg, encode_jpeg
-from qvpipe.video.quality import judge
-from qvpipe.video.reader import VideoError, sample_frames
-from qvpipe.video.store import pack, unpack
-from qvpipe.video.superimage import compose
+from qvpipe.video.reader import VideoError
 
 BATCH = 16
 """Videos that are read, and then go through the networks, together."""
@@ -87,26 +82,11 @@ class Predictor:
         return rows
 
     def _read(self, video: str) -> Mapping[str, Views] | VideoError:
-        """Return what each member sees of a video, by the very steps of the stages."""
-        settings = self.settings
+        """Return what each member sees of a video, or why it cannot be read."""
         try:
-            sample = sample_frames(Path(video), settings.frames.count)
+            return video_views(Path(video), self.settings, list(self.networks))
         except VideoError as error:
             return error
-        stored = unpack(pack(sample, settings.frames, content=""))
-        judged = judge(stored, settings.clean)
-        layout = settings.superimages
-        views: dict[str, Views] = {}
-        for member in self.networks:
-            model = settings.models[member]
-            if model.input == "frames":
-                views[member] = frame_views(stored, judged, model)
-            else:
-                chosen = stored.frames[choose(judged, layout.grid**2)]
-                superimage = compose(chosen, layout.grid, layout.tile, layout.fit)
-                compressed = decode_jpeg(encode_jpeg(superimage, layout.quality))
-                views[member] = superimage_views(compressed, model)
-        return views
 
     def _probabilities(self, views: Sequence[Mapping[str, Views]]) -> Floats:
         """Return the ensemble's probabilities, `[videos, classes]`."""

@@ -27,7 +27,7 @@ class RegisteredEnsemble(PythonModel):
 
         Args:
             context: Unused.
-            model_input: Paths of videos, in the column `video` or in the only column.
+            model_input: Paths of videos, in the column `video` or else in the first.
             params: Unused.
         """
         column = "video" if "video" in model_input else model_input.columns[0]

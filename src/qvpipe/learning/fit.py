@@ -143,7 +143,8 @@ def fit(
         on_epoch(epoch)
         if score > best.best.map:
             state = {
-                name: value.cpu().clone() for name, value in average.module.state_dict().items()
+                name: value.cpu().clone(memory_format=torch.contiguous_format)
+                for name, value in average.module.state_dict().items()
             }
             best = Fit(epoch, (), state, probabilities)
         if number - best.best.number >= recipe.patience:

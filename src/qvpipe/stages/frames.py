@@ -1,0 +1,150 @@
+"""Take candidate frames from every video that is new or has changed."""
+
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from qvpipe import files
+from qvpipe.config import FramesSettings, Settings
+from qvpipe.errors import QvpipeError, run
+from qvpipe.video.pool import each
+from qvpipe.video.reader import VideoError, sample_frames
+from qvpipe.video.store import Origin, pack, read_origin
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of `data/frames.csv`."""
+
+    video: str
+    content: str
+    frames: int = 0
+    pictures: int = 0
+    status: str = "ok"
+    error: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A video whose frames are to be stored."""
+
+    video: str
+    file: Path
+    content: str
+    settings: FramesSettings
+
+
+def frames(settings: Settings) -> None:
+    """Write `data/frames/<video>.zip` for every usable video of the index, and `data/frames.csv`.
+
+    A zip that was made from the same bytes with the same settings stays. What belongs to no video
+    goes. Each zip is written whole or not at all, so the stage can be stopped at any moment.
+
+    Raises:
+        QvpipeError: If there is work to do and no raw folder, or if no video gives any frames.
+    """
+    index = files.read_table(files.INDEX)
+    usable = index[index["status"] == "ok"]
+    _remove_others(set(usable["video"]))
+
+    folder = files.raw(settings.data.videos)
+    tasks = [
+        Task(row["video"], folder / row["file"], row["content"], settings.frames)
+        for row in usable.to_dict("records")
+    ]
+    rows = {row.video: row for task in tasks if (row := _finished(task))}
+    if not folder.is_dir():
+        rows |= _failed_before(tasks)
+    todo = [task for task in tasks if task.video not in rows]
+    if todo and not folder.is_dir():
+        raise QvpipeError(
+            f"the frames of {len(todo)} videos are still to be taken and there is no folder "
+            f"{folder}; put the videos there, or get the frames with `dvc pull`"
+        )
+    rows |= {row.video: row for row in each(store, todo, settings.compute.workers, "frames")}
+
+    table = pd.DataFrame([asdict(rows[task.video]) for task in tasks])
+    files.write_table(files.FRAMES_TABLE, table)
+    _report(table)
+
+
+def store(task: Task) -> Row:
+    """Store the frames of one video; a video that cannot be read becomes a failed row."""
+    path = files.frames_zip(task.video)
+    try:
+        sample = sample_frames(task.file, task.settings.count)
+    except VideoError as error:
+        path.unlink(missing_ok=True)
+        return Row(task.video, task.content, status="failed", error=str(error))
+    with files.replacing(path) as temporary:
+        temporary.write_bytes(pack(sample, task.settings, task.content))
+    return _row(task, Origin(task.content, task.settings, sample.pictures, sample.note))
+
+
+def _finished(task: Task) -> Row | None:
+    """Return the row of a video whose zip is up to date."""
+    origin = read_origin(files.frames_zip(task.video))
+    if origin is None or origin != Origin(
+        task.content, task.settings, origin.pictures, origin.note
+    ):
+        return None
+    return _row(task, origin)
+
+
+def _row(task: Task, origin: Origin) -> Row:
+    return Row(
+        task.video,
+        task.content,
+        frames=task.settings.count,
+        pictures=origin.pictures,
+        note=origin.note,
+    )
+
+
+def _failed_before(tasks: Collection[Task]) -> dict[str, Row]:
+    """Return the rows of unchanged videos that could not be read the last time."""
+    if not files.FRAMES_TABLE.is_file():
+        return {}
+    table = files.read_table(files.FRAMES_TABLE)
+    failed = table[table["status"] == "failed"]
+    errors = dict(
+        zip(zip(failed["video"], failed["content"], strict=True), failed["error"], strict=True)
+    )
+    return {
+        task.video: Row(
+            task.video, task.content, status="failed", error=errors[task.video, task.content]
+        )
+        for task in tasks
+        if (task.video, task.content) in errors
+    }
+
+
+def _remove_others(videos: Collection[str]) -> None:
+    """Remove the zips of no video, and what a stopped run left half-written."""
+    for path in files.FRAMES.glob("*.zip"):
+        if path.stem not in videos:
+            path.unlink()
+
+
+def _report(table: pd.DataFrame) -> None:
+    done = int((table["status"] == "ok").sum())
+    failed = len(table) - done
+    if not done:
+        raise QvpipeError(f"no video gives any frames, for one: {table['error'].iloc[0]}")
+    details = f", {failed} failed (see {files.FRAMES_TABLE})" if failed else ""
+    print(f"frames: {len(table)} videos in, {done} out{details}")
+    partial = table[table["note"] != ""]
+    if len(partial):
+        print(f"warning: {len(partial)} videos are damaged and were read in part (column note)")
+
+
+def main() -> None:
+    """Run the stage with the settings of params.yaml."""
+    frames(files.read_settings())
+
+
+if __name__ == "__main__":
+    run(main)

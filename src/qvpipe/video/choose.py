@@ -1,0 +1,64 @@
+"""The choice of a fixed number of frames from those that a video has."""
+
+from collections.abc import Sequence
+
+from qvpipe.video.quality import Judgement
+
+
+def choose(judged: Sequence[Judgement], count: int) -> list[int]:
+    """Choose exactly `count` frames of a video, spread over its length.
+
+    The video is cut into `count` equal stretches of time, and each gives its sharpest kept frame.
+    A stretch without one takes the kept frame from the nearest stretch that has one to spare,
+    then its own or the nearest frame that was thrown out. Only a video with fewer frames than
+    `count` shows some of them twice.
+
+    Args:
+        judged: All stored frames of the video, one or more, in order of time.
+        count: How many frames are wanted, 1 or more.
+
+    Returns:
+        Positions of frames, ascending.
+    """
+    stretches = _stretches([frame.time_s for frame in judged], count)
+    chosen: list[int | None] = [
+        _best(judged, stretches, [i for i in _kept(judged) if stretches[i] == stretch], stretch)
+        for stretch in range(count)
+    ]
+    for stretch, choice in enumerate(chosen):
+        if choice is None:
+            spare = [i for i in range(len(judged)) if i not in chosen] or range(len(judged))
+            chosen[stretch] = _best(judged, stretches, spare, stretch)
+    return sorted(judged[i].position for i in chosen if i is not None)
+
+
+def _stretches(times: Sequence[float], count: int) -> list[int]:
+    """Return in which of `count` equal stretches each time lies; a frame stands for its middle."""
+    span = times[-1] - times[0]
+    if span <= 0:
+        return [i * count // len(times) for i in range(len(times))]
+    margin = span / (len(times) - 1) / 2
+    whole = span + 2 * margin
+    return [min(count - 1, int((time - times[0] + margin) / whole * count)) for time in times]
+
+
+def _kept(judged: Sequence[Judgement]) -> list[int]:
+    return [i for i, frame in enumerate(judged) if not frame.dropped]
+
+
+def _best(
+    judged: Sequence[Judgement],
+    stretches: Sequence[int],
+    candidates: Sequence[int],
+    stretch: int,
+) -> int | None:
+    """Return the candidate that serves a stretch best: kept, then near, then sharp."""
+    return min(
+        candidates,
+        key=lambda i: (
+            bool(judged[i].dropped),
+            abs(stretches[i] - stretch),
+            -judged[i].sharpness,
+        ),
+        default=None,
+    )

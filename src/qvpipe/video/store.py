@@ -1,0 +1,122 @@
+"""The stored frames of one video: a zip of JPEGs that says itself what it was made from."""
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from qvpipe.config import FramesSettings
+from qvpipe.video.images import Image, decode_jpeg, encode_jpeg, shrink
+from qvpipe.video.reader import Sample, VideoError
+
+VERSION = 1
+"""Raise it whenever the same video and settings would give other frames than before."""
+
+MEMBER = re.compile(r"\d+_index(\d+)_time(\d+\.\d+)\.jpg")
+EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What the frames in a zip were made from."""
+
+    content: str
+    """Hash of the video's bytes."""
+    settings: FramesSettings
+    pictures: int
+    """Number of pictures of the video that can be read."""
+    note: str
+    """What was wrong with the video; empty for a sound one."""
+    version: int = VERSION
+
+
+@dataclass(frozen=True)
+class StoredFrames:
+    """Frames of a video as they were stored, in order of time."""
+
+    frames: Image
+    """uint8 [count, height, width, 3], RGB."""
+    indices: npt.NDArray[np.int64]
+    """[count], which picture of the video each is, from 0."""
+    times: npt.NDArray[np.float64]
+    """[count], seconds since the first picture, to the millisecond."""
+
+
+def pack(sample: Sample, settings: FramesSettings, content: str) -> bytes:
+    """Return the bytes of the zip that stores a video's frames.
+
+    Args:
+        sample: The frames.
+        settings: How they are stored.
+        content: Hash of the video's bytes.
+
+    Returns:
+        The same bytes for the same arguments, whenever and wherever it is called.
+    """
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for position, frame in enumerate(sample.frames):
+            name = (
+                f"{position:05d}_index{sample.indices[position]:06d}"
+                f"_time{sample.times[position]:08.3f}.jpg"
+            )
+            member = zipfile.ZipInfo(name, date_time=EPOCH)
+            member.create_system = 3  # Python writes another value on Windows.
+            member.external_attr = 0o644 << 16
+            archive.writestr(member, encode_jpeg(shrink(frame, settings.size), settings.quality))
+        origin = Origin(content, settings, sample.pictures, sample.note)
+        archive.comment = json.dumps(asdict(origin), sort_keys=True).encode()
+    return buffer.getvalue()
+
+
+def unpack(source: Path | bytes, positions: Sequence[int] | None = None) -> StoredFrames:
+    """Read stored frames.
+
+    Args:
+        source: The zip, as a file or as its bytes.
+        positions: Which of the frames, in the order wanted; None for all.
+
+    Raises:
+        VideoError: If the zip is missing or damaged.
+    """
+    try:
+        with zipfile.ZipFile(
+            io.BytesIO(source) if isinstance(source, bytes) else source
+        ) as archive:
+            names = sorted(archive.namelist())
+            chosen = names if positions is None else [names[position] for position in positions]
+            frames = [decode_jpeg(archive.read(name)) for name in chosen]
+    except (OSError, zipfile.BadZipFile, VideoError) as error:
+        name = "a zip of frames" if isinstance(source, bytes) else str(source)
+        raise VideoError(
+            f"{name} cannot be read ({error}); remove it, and `dvc repro` makes it again"
+        ) from None
+    labels = [_read_name(name) for name in chosen]
+    return StoredFrames(
+        frames=np.stack(frames),
+        indices=np.array([index for index, _ in labels], dtype=np.int64),
+        times=np.array([time for _, time in labels], dtype=np.float64),
+    )
+
+
+def read_origin(path: Path) -> Origin | None:
+    """Return what a zip of frames was made from; None if there is no such zip."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            fields = json.loads(archive.comment)
+        return Origin(**{**fields, "settings": FramesSettings(**fields["settings"])})
+    except (OSError, zipfile.BadZipFile, ValueError, TypeError, KeyError):
+        return None
+
+
+def _read_name(name: str) -> tuple[int, float]:
+    match = MEMBER.fullmatch(name)
+    if match is None:
+        raise VideoError(f"{name} is not the name of a stored frame; take the frames again")
+    return int(match[1]), float(match[2])

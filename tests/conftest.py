@@ -1,0 +1,97 @@
+"""Videos that the tests render themselves."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Protocol, cast
+
+import av
+import numpy as np
+import numpy.typing as npt
+import pytest
+from av.video.frame import PictureType
+from av.video.stream import VideoStream
+
+
+class RenderClip(Protocol):
+    """How a clip is rendered."""
+
+    def __call__(
+        self,
+        path: Path,
+        codec: str = "libx264",
+        frames: int = 60,
+        size: tuple[int, int] = (96, 64),
+        pix_fmt: str = "yuv420p",
+        rate: int = 25,
+        stamps: Sequence[int] | None = None,
+        rotation: int = 0,
+        seed: int = 0,
+        **options: str,
+    ) -> Path: ...
+
+
+def pictures(
+    count: int, size: tuple[int, int] = (96, 64), seed: int = 0
+) -> list[npt.NDArray[np.uint8]]:
+    """Return pictures of which no two are alike: a texture that moves under a growing square."""
+    width, height = size
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(40, 200, (height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8)
+    texture = coarse.repeat(8, axis=0).repeat(8, axis=1)[:height, :width]
+    made = []
+    for k in range(count):
+        picture = np.roll(texture, (k, 2 * k), axis=(0, 1))
+        picture = picture + rng.integers(0, 24, picture.shape, dtype=np.uint8)
+        picture[: height // 4, : width // 4] = (k * 7 % 256, 255 - k * 5 % 256, k * 31 % 256)
+        made.append(picture)
+    return made
+
+
+def render(
+    path: Path,
+    codec: str = "libx264",
+    frames: int = 60,
+    size: tuple[int, int] = (96, 64),
+    pix_fmt: str = "yuv420p",
+    rate: int = 25,
+    stamps: Sequence[int] | None = None,
+    rotation: int = 0,
+    seed: int = 0,
+    **options: str,
+) -> Path:
+    """Render a clip.
+
+    Args:
+        path: Where; the ending chooses the container.
+        codec: FFmpeg's name of the encoder.
+        frames: Number of pictures.
+        size: Width and height in pixels.
+        pix_fmt: Pixel format.
+        rate: Pictures per second.
+        stamps: When each picture is shown, in milliseconds; None for evenly.
+        rotation: By how many degrees players turn it, counterclockwise.
+        seed: Another seed gives other pictures.
+        options: Options of the encoder.
+    """
+    with av.open(path, "w") as container:
+        stream = cast("VideoStream", container.add_stream(codec, rate=rate, options=dict(options)))
+        stream.width, stream.height = size
+        stream.pix_fmt = pix_fmt
+        if stamps is not None:
+            stream.codec_context.time_base = Fraction(1, 1000)
+        if rotation:
+            stream.set_display_rotation(rotation)
+        for k, picture in enumerate(pictures(frames, size, seed)):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=pix_fmt)
+            frame.pts = k if stamps is None else stamps[k]
+            frame.time_base = Fraction(1, rate) if stamps is None else Fraction(1, 1000)
+            frame.pict_type = PictureType.NONE
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture
+def render_clip() -> RenderClip:
+    return render

@@ -1,0 +1,101 @@
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from qvpipe.config import BceSettings, ModelSettings, TrainSettings
+from qvpipe.errors import QvpipeError
+from qvpipe.learning.evaluate import choose_device, predict
+from qvpipe.learning.fit import Epoch, Fit, Items, fit
+from qvpipe.learning.losses import bce
+from qvpipe.learning.network import Network
+
+CPU = torch.device("cpu")
+MODEL = ModelSettings(input="frames", size=32, backbone="test_resnet", pretrained="none")
+RECIPE = TrainSettings(epochs=12, batch_size=8, lr=3e-3, patience=12, ema_decay=0.8)
+
+
+def items(count: int, seed: int) -> Items:
+    """Return noise whose brightness and colour tell the two classes."""
+    generator = torch.Generator().manual_seed(seed)
+    targets = (torch.rand(count, 2, generator=generator) < 0.5).float()
+    pictures = torch.randint(0, 100, (count, 2, 3, 32, 32), generator=generator)
+    pictures[:, :, 0] += (100 * targets[:, 0]).long().view(-1, 1, 1, 1)
+    pictures[:, :, 1, :16] += (100 * targets[:, 1]).long().view(-1, 1, 1, 1)
+    return Items(pictures.to(torch.uint8), targets)
+
+
+def train(recipe: TrainSettings, train_items: Items, valid_items: Items, seed: int = 0) -> Fit:
+    torch.manual_seed(seed)
+    network = Network(MODEL, 2, "none")
+    return fit(network, train_items, valid_items, bce(BceSettings()), lambda x: x, recipe, CPU)
+
+
+def test_it_learns_what_can_be_learned() -> None:
+    fitted = train(RECIPE, items(64, 1), items(32, 2))
+    assert fitted.best.map > 0.95
+    assert fitted.curve[-1].loss < fitted.curve[0].loss / 2
+
+
+def test_shuffled_labels_give_chance() -> None:
+    learned, judged = items(64, 1), items(200, 2)
+    order = torch.randperm(64, generator=torch.Generator().manual_seed(5))
+    shuffled = Items(learned.pictures, learned.targets[order])
+    fitted = train(replace(RECIPE, epochs=4), shuffled, judged)
+    assert fitted.curve[-1].map == pytest.approx(0.5, abs=0.12)
+
+
+def test_the_state_of_the_best_epoch_is_what_is_returned() -> None:
+    judged = items(32, 2)
+    fitted = train(RECIPE, items(64, 1), judged)
+    assert fitted.best.map == max(epoch.map for epoch in fitted.curve)
+    network = Network(MODEL, 2, "none")
+    network.load_state_dict(fitted.state)
+    again = predict(network, judged.pictures, 8, CPU)
+    torch.testing.assert_close(again, fitted.probabilities)
+
+
+def test_the_same_seed_gives_the_same_weights() -> None:
+    recipe = replace(RECIPE, epochs=2)
+    first, again, other = (train(recipe, items(24, 1), items(8, 2), seed) for seed in (0, 0, 1))
+    assert all(torch.equal(first.state[name], again.state[name]) for name in first.state)
+    assert any(not torch.equal(first.state[name], other.state[name]) for name in first.state)
+
+
+def test_it_stops_when_nothing_gets_better() -> None:
+    judged = items(32, 2)
+    hopeless = Items(judged.pictures, torch.ones_like(judged.targets))
+    fitted = train(replace(RECIPE, patience=3), items(16, 1), hopeless)
+    assert [epoch.number for epoch in fitted.curve] == [1, 2, 3, 4]
+    assert fitted.best.number == 1
+
+
+def test_the_rate_rises_and_falls_and_every_epoch_is_told() -> None:
+    told: list[Epoch] = []
+    torch.manual_seed(0)
+    network = Network(MODEL, 2, "none")
+    recipe = replace(RECIPE, epochs=6)
+    loss = bce(BceSettings())
+    fitted = fit(network, items(64, 1), items(8, 2), loss, lambda x: x, recipe, CPU, told.append)
+    assert tuple(told) == fitted.curve
+    rates = [epoch.lr for epoch in told]
+    assert max(rates) < 1.01 * recipe.lr
+    assert rates[0] > rates[-1]
+    assert max(rates) > 0.9 * recipe.lr
+
+
+def test_a_rate_that_is_too_high_is_said() -> None:
+    with pytest.raises(QvpipeError, match=r"loss of epoch \d+ is not a number; lower train\.lr"):
+        train(replace(RECIPE, lr=1e30), items(24, 1), items(8, 2))
+
+
+def test_a_last_batch_of_one_is_not_left_alone() -> None:
+    fitted = train(replace(RECIPE, epochs=1), items(17, 1), items(8, 2))
+    assert math.isfinite(fitted.curve[0].loss)
+
+
+def test_an_unknown_device_is_said() -> None:
+    assert choose_device("cpu") == CPU
+    with pytest.raises(QvpipeError, match=r"compute\.device: there is no device 'tpu'"):
+        choose_device("tpu")

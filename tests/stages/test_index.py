@@ -1,0 +1,210 @@
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from qvpipe import files
+from qvpipe.config import Settings
+from qvpipe.errors import QvpipeError
+from qvpipe.stages.index import index
+from qvpipe.video import measure
+from qvpipe.video.measure import Measured
+
+Add = Callable[..., Path]
+Label = Callable[[Mapping[str, Sequence[int]]], None]
+RAW = Path("raw/videos")
+LABELS = Path("raw/labels.json")
+
+
+def test_every_column_is_filled(settings: Settings, add: Add, label: Label) -> None:
+    add("26518_4.mp4", size=(80, 48), frames=12)
+    add("a.b.avi")
+    label({"26518_4.mp4": [2, 1], "a.b.avi": []})
+    index(settings)
+    table = files.read_table(files.INDEX)
+    assert list(table.columns) == [
+        *["video", "file", "group", "labels", "frames", "fps", "duration_s", "width", "height"],
+        *["codec", "content", "status", "error"],
+    ]
+    first, second = table.to_dict("records")
+    assert len(str(first.pop("content"))) == 32
+    assert first == {
+        "video": "26518_4", "file": "26518_4.mp4", "group": "26518", "labels": "1 2",
+        "frames": 12, "fps": 25, "duration_s": 0.48, "width": 80, "height": 48, "codec": "mpeg4",
+        "status": "ok", "error": "",
+    }  # fmt: skip
+    assert (second["video"], second["group"], second["labels"]) == ("a.b", "a.b", "")
+    assert files.read_classes() == ["normal", "crack", "roots"]
+
+
+def test_what_cannot_be_used_is_a_row_with_the_reason(
+    settings: Settings, add: Add, capsys: pytest.CaptureFixture[str], label: Label
+) -> None:
+    add("good.mp4")
+    add("unlabelled.mp4")
+    (RAW / "empty.mp4").touch()
+    (RAW / "text.mp4").write_text("This is a text.\n" * 20)
+    (RAW / ".hidden.mp4").touch()
+    (RAW / "notes.txt").touch()
+    label({"good.mp4": [0], "empty.mp4": [1], "text.mp4": [1], "absent.mp4": [2]})
+    index(settings)
+    table = files.read_table(files.INDEX).set_index("video")
+    assert list(table.index) == ["absent", "empty", "good", "text", "unlabelled"]
+    assert table["status"].tolist() == ["failed", "failed", "ok", "failed", "failed"]
+    assert table.loc["absent", "error"] == "labels.json names absent.mp4, but there is no such file"
+    assert table.loc["empty", "error"] == "empty.mp4 is empty (0 bytes)"
+    assert table.loc["text", "error"] == "text.mp4 is a text file, not a video"
+    assert table.loc["unlabelled", "error"] == (
+        "no entry in labels.json; add one ([] if it shows nothing) or remove the file"
+    )
+    printed = capsys.readouterr().out
+    assert "index: 5 videos in, 1 out, 4 failed (see data/index.csv)" in printed
+    assert "warning: no usable video shows crack, roots" in printed
+
+
+def test_a_file_with_any_ending_counts_if_it_has_labels(
+    settings: Settings, add: Add, label: Label
+) -> None:
+    add("clip.mp4").rename(RAW / "clip.dat")
+    label({"clip.dat": [1]})
+    index(settings)
+    assert files.read_table(files.INDEX)["status"].tolist() == ["ok"]
+
+
+def test_nothing_is_read_or_written_again_unless_it_changed(
+    settings: Settings, add: Add, monkeypatch: pytest.MonkeyPatch, label: Label
+) -> None:
+    add("a.mp4")
+    add("b.mp4")
+    label({"a.mp4": [0], "b.mp4": [1]})
+    settings = replace(settings, compute=replace(settings.compute, workers=1))
+    index(settings)
+    assert Path(".dvc/tmp/qvpipe/index.json").is_file()
+    before = files.INDEX.stat()
+    measured: list[str] = []
+    real = measure.measure
+
+    def watched(path: Path) -> Measured:
+        measured.append(path.name)
+        return real(path)
+
+    monkeypatch.setattr(measure, "measure", watched)
+
+    index(settings)
+    assert measured == []
+    assert files.INDEX.stat() == before
+
+    add("b.mp4", frames=8)
+    index(settings)
+    assert measured == ["b.mp4"]
+    assert files.read_table(files.INDEX)["frames"].tolist() == [6, 8]
+
+    Path(".dvc/tmp/qvpipe/index.json").write_text('{"a": 1}')
+    index(settings)
+    assert measured == ["b.mp4", "a.mp4", "b.mp4"]
+
+
+def test_the_same_bytes_have_the_same_content(settings: Settings, add: Add, label: Label) -> None:
+    (RAW / "b.mp4").write_bytes(add("a.mp4").read_bytes())
+    add("c.mp4", seed=1)
+    label({"a.mp4": [0], "b.mp4": [1], "c.mp4": []})
+    index(settings)
+    a, b, c = files.read_table(files.INDEX)["content"]
+    assert a == b != c
+
+
+def test_without_the_raw_folder_the_index_stays(
+    settings: Settings, add: Add, capsys: pytest.CaptureFixture[str], label: Label
+) -> None:
+    add("a.mp4")
+    label({"a.mp4": [0]})
+    index(settings)
+    before = files.INDEX.read_text()
+    RAW.rename("elsewhere")
+    LABELS.unlink()
+    index(settings)
+    assert files.INDEX.read_text() == before
+    assert "so data/index.csv stays as it is" in capsys.readouterr().out
+
+
+def test_raw_videos_lie_in_the_repository_also_for_temporary_experiments(
+    settings: Settings, add: Add, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, label: Label
+) -> None:
+    add("a.mp4")
+    label({"a.mp4": [0]})
+    (tmp_path / "experiment").mkdir()
+    monkeypatch.chdir(tmp_path / "experiment")
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    index(settings)
+    assert (tmp_path / "experiment" / files.INDEX).is_file()
+    assert not (tmp_path / files.INDEX).exists()
+
+
+def no_folder(_add: Add, _label: Label) -> None:
+    RAW.rmdir()
+
+
+def no_videos(_add: Add, label: Label) -> None:
+    label({})
+
+
+def no_labels(add: Add, _label: Label) -> None:
+    add("a.mp4")
+
+
+def no_usable(add: Add, label: Label) -> None:
+    add("a.mp4")
+    label({"b.mp4": [0]})
+
+
+def twins(add: Add, label: Label) -> None:
+    add("a.mp4")
+    add("a.avi")
+    label({"a.mp4": [0]})
+
+
+def unknown_class(add: Add, label: Label) -> None:
+    add("a.mp4")
+    label({"a.mp4": [3]})
+
+
+def no_classes(add: Add, label: Label) -> None:
+    add("a.mp4")
+    label({"a.mp4": [0]})
+    Path("raw/classes.txt").unlink()
+
+
+@pytest.mark.parametrize(
+    ("arrange", "reason"),
+    [
+        (no_folder, "no folder .*videos; put the videos there, .*make demo"),
+        (no_videos, "holds no videos; put them there"),
+        (no_labels, r"no label file .*labels\.json; put it there"),
+        (no_usable, r"none of the 2 videos can be used, a\.mp4 for one: no entry in"),
+        (twins, r"a\.avi and a\.mp4 share the id 'a'; rename"),
+        (unknown_class, r"a\.mp4 has the class index 3; allowed is 0 to 2"),
+        (no_classes, "class names cannot be read"),
+    ],
+)
+def test_what_a_person_must_mend_is_one_sentence(
+    arrange: Callable[[Add, Label], None], reason: str, settings: Settings, add: Add, label: Label
+) -> None:
+    arrange(add, label)
+    with pytest.raises(QvpipeError, match=reason) as error:
+        index(settings)
+    assert "\n" not in str(error.value)
+    assert not files.INDEX.exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_a_failed_row(
+    settings: Settings, add: Add, label: Label
+) -> None:
+    add("good.mp4")
+    add("secret.mp4").chmod(0)
+    label({"good.mp4": [0], "secret.mp4": [0]})
+    index(settings)
+    table = files.read_table(files.INDEX).set_index("video")
+    assert "Permission denied" in str(table.loc["secret", "error"])

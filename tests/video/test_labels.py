@@ -1,0 +1,58 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from qvpipe.config import QVPIPE_CLASSES
+from qvpipe.video.labels import LabelError, read_class_names, read_labels
+
+CLASSES = ("normal", "crack", "roots")
+
+
+def test_labels_are_read_sorted_and_once_each(tmp_path: Path) -> None:
+    path = tmp_path / "labels.json"
+    path.write_text(json.dumps({"a.mp4": [2, 0, 2], "b.mp4": []}))
+    assert read_labels(path, CLASSES) == {"a.mp4": (0, 2), "b.mp4": ()}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "not valid JSON"),
+        ("[1]", "must hold one object"),
+        ('{"a.mp4": 1}', r"a\.mp4 has 1; allowed is a list of class indices"),
+        ('{"a.mp4": ["1"]}', r'a\.mp4 has \["1"\]'),
+        ('{"a.mp4": [true]}', r"a\.mp4 has \[true\]"),
+        ('{"a.mp4": [3]}', r"a\.mp4 has the class index 3; allowed is 0 to 2, .* 3 classes"),
+        ('{"a.mp4": [-1]}', r"a\.mp4 has the class index -1"),
+    ],
+)
+def test_what_does_not_fit_is_named(text: str, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "labels.json"
+    path.write_text(text)
+    with pytest.raises(LabelError, match=reason):
+        read_labels(path, CLASSES)
+
+
+def test_a_missing_label_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(LabelError, match=r"no label file .*none\.json; .*data\.labels"):
+        read_labels(tmp_path / "none.json", CLASSES)
+
+
+def test_class_names(tmp_path: Path) -> None:
+    path = tmp_path / "classes.txt"
+    path.write_text("normal\n root intrusion \n\n")
+    assert read_class_names("classes.txt", path) == ("normal", "root intrusion")
+    assert read_class_names("qvpipe", tmp_path / "qvpipe") == QVPIPE_CLASSES
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [(None, "cannot be read"), ("\n \n", "names no class"), ("a\nb\na\n", "the class 'a' twice")],
+)
+def test_class_names_that_cannot_be_used(text: str | None, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "classes.txt"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(LabelError, match=reason):
+        read_class_names("classes.txt", path)
