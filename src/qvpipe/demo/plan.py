@@ -31,7 +31,7 @@ _POSITIVES = {
 _NORMAL_SHARE = 1690 / 6399
 _LABELS_PER_VIDEO = (2645, 1654, 366, 39, 5)
 _GROUPED_SHARE = 0.07
-_SIZES = ((384, 288), (352, 288), (320, 240), (480, 360))
+_SIZES = ((320, 240), (352, 288), (288, 216), (384, 288))
 
 
 @dataclass(frozen=True)
