@@ -46,21 +46,21 @@ def test_settings_cannot_be_changed() -> None:
         ("count: 27", "count: true", "frames.count: found True"),
         ("count: 27", "count: 8", "frames.count: found 8; allowed is 9 or more"),
         ("flip: 0.5", "flip: 1.5", "train.flip: found 1.5; allowed is 0 to 1"),
-        ("lr: 0.001", "lr: fast", "train.lr: found 'fast'; allowed is a number"),
+        ("lr: 0.002", "lr: fast", "train.lr: found 'fast'; allowed is a number"),
         ("amp: true", "amp: 1", "train.amp: found 1; allowed is true or false"),
         ("members: [framewise,", "members: [framwise,", "did you mean 'framewise'?"),
         ("[framewise, superimage]", "[]", "members: is empty"),
         ("[framewise, superimage]", "framewise", "members: found 'framewise'; allowed is a list"),
         ("[framewise, superimage]", "[framewise, framewise]", "each may stand there only once"),
-        ("train: {}", "train: {lr: -1}", "models.framewise.train.lr: found -1"),
-        ("train: {}", "train: {lrr: 1}", "models.framewise.train.lrr: unknown key"),
+        ("train: {}", "train: {lr: -1}", "models.superimage.train.lr: found -1"),
+        ("train: {}", "train: {lrr: 1}", "models.superimage.train.lrr: unknown key"),
         ("  framewise:", "  frame/wise:", "models.frame/wise: a model's name becomes a folder's"),
         ("data/raw/track1_raw_video", "", "data.videos: found None; allowed is a text"),
         ("group: '^(.+)_\\d+$'", "group: '('", "data.group: is no valid regular expression"),
         ("group: '^(.+)_\\d+$'", "group: 'x'", "data.group: found 'x', which has no (...)"),
         ("seed: 0", "seed: [", "params.yaml is no valid YAML"),
         ("seed: 0", "sed: 0", "sed: unknown key; allowed here is any of"),
-        ("size: 288", "size: 289", "models.superimage.size: found 289; allowed is a multiple of 3"),
+        ("size: 192\n    b", "size: 193\n    b", "size: found 193; allowed is a multiple of 3"),
     ],
 )
 def test_what_is_wrong_is_one_line_that_says_so(old: str, new: str, message: str) -> None:
@@ -76,13 +76,13 @@ def test_a_missing_key_is_named() -> None:
 
 
 def test_a_number_in_scientific_notation_is_a_number() -> None:
-    assert parse(changed("lr: 0.001", "lr: 3e-4")).train.lr == 3e-4
+    assert parse(changed("lr: 0.002", "lr: 3e-4")).train.lr == 3e-4
 
 
 def test_a_model_overrides_the_recipe() -> None:
     settings = parse(changed("train: {}", "train: {lr: 0.5, epochs: 3}"))
-    assert (settings.recipe("framewise").lr, settings.recipe("framewise").epochs) == (0.5, 3)
-    assert settings.recipe("superimage") == settings.train
+    assert (settings.recipe("superimage").lr, settings.recipe("superimage").epochs) == (0.5, 3)
+    assert settings.recipe("framewise").lr == settings.train.lr
 
 
 def test_the_classes_of_qvpipe_are_in_their_official_order() -> None:

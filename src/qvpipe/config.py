@@ -210,6 +210,8 @@ class ModelSettings:
     head: Literal["linear", "mlp"] = "linear"
     pretrained: str = "bundled"
     """`bundled` (weights from an installed package), `hub`, `none`, or a safetensors file."""
+    freeze: tuple[str, ...] = ()
+    """Parts of the backbone, by timm's names, that keep their pretrained weights and statistics."""
     dropout: Share = 0.0
     """Dropout before the head."""
     train: Mapping[str, Any] = field(default_factory=dict)

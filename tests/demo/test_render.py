@@ -14,6 +14,7 @@ import pytest
 from qvpipe.config import QVPIPE_CLASSES
 from qvpipe.demo import render_demo
 from qvpipe.demo.plan import plan_clips
+from qvpipe.errors import QvpipeError
 
 VIDEOS, SEED = 5, 4
 RAW, LABELS = "track1_raw_video", "qv_pipe_train.json"
@@ -69,12 +70,11 @@ def test_boxes_agree_with_the_labels_and_lie_in_the_picture(demo: Path) -> None:
         assert 0.1 < len(times) * 0.2 / clips[video].seconds < 0.85
 
 
-def test_a_second_call_does_nothing(demo: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_second_call_does_nothing(demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path: path.stat().st_mtime_ns for path in demo.rglob("*")}
-    with caplog.at_level("INFO"):
-        render_demo(demo, VIDEOS, SEED, workers=1)
+    render_demo(demo, VIDEOS, SEED, workers=1)
     assert {path: path.stat().st_mtime_ns for path in demo.rglob("*")} == before
-    assert "already" in caplog.text
+    assert "already" in capsys.readouterr().out
 
 
 def test_a_killed_run_leaves_nothing_half_and_the_next_one_gives_the_same_bytes(
@@ -111,20 +111,20 @@ def test_a_killed_run_leaves_nothing_half_and_the_next_one_gives_the_same_bytes(
 def test_somebody_elses_data_is_refused_and_untouched(tmp_path: Path, name: str) -> None:
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_bytes(b"precious")
-    with pytest.raises(ValueError, match="choose another folder"):
+    with pytest.raises(QvpipeError, match="choose another folder"):
         render_demo(tmp_path, 2, 0, workers=1)
     assert list(digests(tmp_path)) == [name]
 
 
 def test_another_demo_set_is_refused_and_untouched(demo: Path) -> None:
     before = digests(demo)
-    with pytest.raises(ValueError, match=re.escape(f"{VIDEOS} videos, seed {SEED}")):
+    with pytest.raises(QvpipeError, match=re.escape(f"{VIDEOS} videos, seed {SEED}")):
         render_demo(demo, VIDEOS + 1, SEED, workers=1)
     assert digests(demo) == before
 
 
 @pytest.mark.parametrize(("videos", "workers"), [(0, 1), (3, 0)])
 def test_senseless_numbers_are_refused(tmp_path: Path, videos: int, workers: int) -> None:
-    with pytest.raises(ValueError, match="at least 1"):
+    with pytest.raises(QvpipeError, match="at least 1"):
         render_demo(tmp_path / "data", videos, 0, workers)
     assert not (tmp_path / "data").exists()

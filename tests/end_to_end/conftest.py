@@ -20,7 +20,10 @@ TINY: Mapping[str, Any] = {
     "frames": {"count": 12, "size": 64},
     "superimages": {"tile": 24},
     "train": {"epochs": 1},
-    "models": {"framewise": {"size": 48, "frames": 2}, "superimage": {"size": 72}},
+    "models": {
+        "framewise": {"size": 48, "frames": 2, "train": {"epochs": 1}},
+        "superimage": {"size": 72},
+    },
 }
 
 

@@ -7,7 +7,7 @@ import timm
 import torch
 
 from qvpipe.errors import QvpipeError
-from qvpipe.learning.backbones import make_backbone, statistics
+from qvpipe.learning.backbones import freeze, make_backbone, statistics
 from qvpipe.learning.heads import make_head
 
 
@@ -67,6 +67,25 @@ def test_a_hub_that_cannot_be_reached_is_said(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(timm, "create_model", unreachable)
     with pytest.raises(QvpipeError, match="the hub gave no weights for 'resnet18'"):
         make_backbone("resnet18", "hub")
+
+
+def test_frozen_parts_stay_as_they_are() -> None:
+    backbone = make_backbone("test_resnet", "none")
+    freeze(backbone, ["conv1", "bn1", "layer1"])
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    optimizer = torch.optim.SGD([p for p in backbone.parameters() if p.requires_grad], lr=0.1)
+    backbone.train()(torch.rand(4, 3, 32, 32)).sum().backward()
+    optimizer.step()
+    changed = {
+        name for name, value in backbone.state_dict().items() if (value != before[name]).any()
+    }
+    assert any(name.startswith("layer2") for name in changed)
+    assert not any(name.startswith(("conv1", "bn1", "layer1")) for name in changed)
+
+
+def test_a_part_that_is_not_there_is_said() -> None:
+    with pytest.raises(QvpipeError, match=r"has no part 'layr1'; did you mean 'layer1'\?"):
+        freeze(make_backbone("test_resnet", "none"), ["layr1"])
 
 
 @pytest.mark.parametrize("name", ["linear", "mlp"])

@@ -1,5 +1,5 @@
 """A synthetic stand-in for QV-Pipe: rendered inspection videos with labels."""
 
-from .render import render_demo
+from qvpipe.demo.render import render_demo
 
 __all__ = ["render_demo"]

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .defects import DEFECTS, make_water
-from .geometry import FAR
-from .journey import Journey, draw_journey
-from .look import Look, draw_look
-from .noise import Rng
-from .plan import Clip
-from .scene import Scene, Sighting
-from .stamp import Stamp, stamp_of
-from .wall import make_wall
+from qvpipe.demo.defects import DEFECTS, make_water
+from qvpipe.demo.geometry import FAR
+from qvpipe.demo.journey import Journey, draw_journey
+from qvpipe.demo.look import Look, draw_look
+from qvpipe.demo.noise import Rng
+from qvpipe.demo.plan import Clip
+from qvpipe.demo.scene import Scene, Sighting
+from qvpipe.demo.stamp import Stamp, stamp_of
+from qvpipe.demo.wall import make_wall
 
 _BLOCKING = ("CQ",)
 _AT_JOINTS = ("CK", "SG", "SL", "TJ", "TL")

@@ -12,9 +12,9 @@ from types import MappingProxyType
 import cv2
 import numpy as np
 
-from .geometry import TEXELS, on_wall
-from .look import Colour
-from .noise import (
+from qvpipe.demo.geometry import TEXELS, on_wall
+from qvpipe.demo.look import Colour
+from qvpipe.demo.noise import (
     Floats,
     Rng,
     colourise,
@@ -25,12 +25,12 @@ from .noise import (
     smoothstep,
     to_picture,
 )
-from .obstacles import draw_obstacle
-from .scene import Patch, Scene
-from .shape import Dent, Oval, Sag, Step
-from .solids import Board, Drops, Solid, Tube, premultiplied, sagging_line
-from .strokes import draw_line, grow_roots, jagged_line
-from .surfaces import Relief, Water
+from qvpipe.demo.obstacles import draw_obstacle
+from qvpipe.demo.scene import Patch, Scene
+from qvpipe.demo.shape import Dent, Oval, Sag, Step
+from qvpipe.demo.solids import Board, Drops, Solid, Tube, premultiplied, sagging_line
+from qvpipe.demo.strokes import draw_line, grow_roots, jagged_line
+from qvpipe.demo.surfaces import Relief, Water
 
 Defect = Callable[[Scene, Rng, float, float], Floats]
 

@@ -13,7 +13,7 @@ from av.codec.context import Flags
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
-from .noise import Picture
+from qvpipe.demo.noise import Picture
 
 
 @dataclass(frozen=True)

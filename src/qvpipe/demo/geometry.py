@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 
-from .noise import Floats, floats
+from qvpipe.demo.noise import Floats, floats
 
 FAR = 10.0
 """Depth in radii beyond which nothing is lit."""

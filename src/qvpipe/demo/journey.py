@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .noise import Floats, Rng
+from qvpipe.demo.noise import Floats, Rng
 
 FPS = 25
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .noise import Floats, Rng, smoothstep
+from qvpipe.demo.noise import Floats, Rng, smoothstep
 
 Colour = tuple[float, float, float]
 

@@ -5,7 +5,7 @@ import math
 import cv2
 import numpy as np
 
-from .noise import (
+from qvpipe.demo.noise import (
     Floats,
     Rng,
     colourise,
@@ -14,7 +14,7 @@ from .noise import (
     slope_shading,
     smoothstep,
 )
-from .solids import Board, Solid, Tube, premultiplied, upright
+from qvpipe.demo.solids import Board, Solid, Tube, premultiplied, upright
 
 
 def draw_obstacle(rng: Rng, z: float, size: float) -> list[Solid]:

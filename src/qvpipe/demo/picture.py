@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 
-from .clip import Take
-from .geometry import FAR, Camera, Hits, View
-from .journey import FPS
-from .look import Look
-from .noise import Floats, Picture, Rng, floats, to_picture
-from .shape import Step, meet_shape
-from .surfaces import Lookup, Texture, Water, WaterView
+from qvpipe.demo.clip import Take
+from qvpipe.demo.geometry import FAR, Camera, Hits, View
+from qvpipe.demo.journey import FPS
+from qvpipe.demo.look import Look
+from qvpipe.demo.noise import Floats, Picture, Rng, floats, to_picture
+from qvpipe.demo.shape import Step, meet_shape
+from qvpipe.demo.surfaces import Lookup, Texture, Water, WaterView
 
 _MARGIN = 8
 _NOISE_TILES = 4

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from qvpipe.config import QVPIPE_CLASSES
-
-from .encode import FORMATS, Format
-from .noise import Rng
+from qvpipe.demo.encode import FORMATS, Format
+from qvpipe.demo.noise import Rng
 
 _POSITIVES = {
     "CJ": 1502,

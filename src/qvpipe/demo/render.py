@@ -2,7 +2,6 @@
 
 import csv
 import json
-import logging
 import multiprocessing
 import os
 from collections.abc import Iterable, Iterator
@@ -13,16 +12,14 @@ import cv2
 from tqdm import tqdm
 
 from qvpipe.config import QVPIPE_CLASSES
-
-from . import store
-from .clip import stage_clip
-from .encode import write_video
-from .journey import FPS
-from .picture import Renderer
-from .plan import Clip, plan_clips
-from .truth import Visible, boxes_of
-
-_log = logging.getLogger(__name__)
+from qvpipe.demo import store
+from qvpipe.demo.clip import stage_clip
+from qvpipe.demo.encode import write_video
+from qvpipe.demo.journey import FPS
+from qvpipe.demo.picture import Renderer
+from qvpipe.demo.plan import Clip, plan_clips
+from qvpipe.demo.truth import Visible, boxes_of
+from qvpipe.errors import QvpipeError
 
 _COLUMNS = ("video", "class", "time_s", "x0", "y0", "x1", "y1")
 
@@ -42,16 +39,16 @@ def render_demo(folder: Path, videos: int = 150, seed: int = 0, workers: int | N
         workers: Number of processes; None takes one for each CPU core.
 
     Raises:
-        ValueError: `videos` or `workers` is below 1, or the folder holds other data.
+        QvpipeError: `videos` or `workers` is below 1, or the folder holds other data.
     """
     if videos < 1:
-        raise ValueError(f"videos is {videos}: it must be at least 1.")
+        raise QvpipeError(f"videos is {videos}: it must be at least 1")
     if workers is not None and workers < 1:
-        raise ValueError(f"workers is {workers}: it must be at least 1.")
+        raise QvpipeError(f"workers is {workers}: it must be at least 1")
     folder = Path(folder)
     wanted = store.SetId(videos, seed)
     if store.is_finished(folder, wanted):
-        _log.info("%s holds this demo set already.", folder)
+        print(f"{folder} holds this demo set already")
         return
     store.refuse_foreign_data(folder, wanted)
     workplace = store.open_workplace(folder, wanted)

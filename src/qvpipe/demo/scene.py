@@ -5,12 +5,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .geometry import AROUND, TEXELS, angle_to_column
-from .look import Look
-from .noise import Floats, Picture, to_picture
-from .shape import Dent, Oval, Sag, Shape, Step
-from .solids import Solid
-from .surfaces import Relief, Water
+from qvpipe.demo.geometry import AROUND, TEXELS, angle_to_column
+from qvpipe.demo.look import Look
+from qvpipe.demo.noise import Floats, Picture, to_picture
+from qvpipe.demo.shape import Dent, Oval, Sag, Shape, Step
+from qvpipe.demo.solids import Solid
+from qvpipe.demo.surfaces import Relief, Water
 
 
 @dataclass(frozen=True)

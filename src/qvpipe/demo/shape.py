@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .geometry import FAR, Camera, Hits, angle_column
-from .noise import Floats
+from qvpipe.demo.geometry import FAR, Camera, Hits, angle_column
+from qvpipe.demo.noise import Floats
 
 _SHRINK = 3
 _DEPTHS = (0.55 * 1.125 ** np.arange(26)).astype(np.float32)

@@ -7,9 +7,9 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from .geometry import NEAR, Camera
-from .look import Colour, Light
-from .noise import Floats, Picture, floats, smooth_noise, to_picture
+from qvpipe.demo.geometry import NEAR, Camera
+from qvpipe.demo.look import Colour, Light
+from qvpipe.demo.noise import Floats, Picture, floats, smooth_noise, to_picture
 
 _STRIPS = tuple(
     (1 - 0.85 * k / 7, 0.3 + 0.85 * math.sin(math.pi / 2 * k / 7), 0.3 * k / 7) for k in range(8)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import cv2
 
-from .look import Look
-from .noise import Picture
+from qvpipe.demo.look import Look
+from qvpipe.demo.noise import Picture
 
 _WHITE, _YELLOW, _GREEN = (240, 240, 240), (40, 230, 240), (90, 230, 90)
 

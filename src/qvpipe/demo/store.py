@@ -5,6 +5,8 @@ import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from qvpipe.errors import QvpipeError
+
 RAW = "track1_raw_video"
 LABELS = "qv_pipe_train.json"
 VISIBLE = "visible.csv"
@@ -51,20 +53,20 @@ def refuse_foreign_data(folder: Path, wanted: SetId) -> None:
     """Raise unless a set can be put into the folder without touching anything else.
 
     Raises:
-        ValueError: The folder holds videos or labels that a run for `wanted` didn't put there.
+        QvpipeError: The folder holds videos or labels that a run for `wanted` didn't put there.
     """
     found = SetId.read(folder / STAMP)
     if found == wanted:
         return
     raw = folder / RAW
     if found is not None:
-        raise ValueError(
+        raise QvpipeError(
             f"{folder} holds another demo set ({found.videos} videos, seed {found.seed}, "
-            f"renderer {found.renderer}): delete it or choose another folder."
+            f"renderer {found.renderer}): delete it or choose another folder"
         )
     if (raw.exists() and any(raw.iterdir())) or (folder / LABELS).exists():
-        raise ValueError(
-            f"{folder} holds data that is not a demo set: choose another folder for the demo."
+        raise QvpipeError(
+            f"{folder} holds data that is not a demo set: choose another folder for the demo"
         )
 
 

@@ -5,7 +5,7 @@ import math
 import cv2
 import numpy as np
 
-from .noise import Floats, Picture, Rng, floats
+from qvpipe.demo.noise import Floats, Picture, Rng, floats
 
 
 def jagged_line(

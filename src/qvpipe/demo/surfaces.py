@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .geometry import FAR, TEXELS, Camera, Hits, View, on_wall
-from .look import Colour, Light
-from .noise import Floats, Picture, floats, smoothstep
+from qvpipe.demo.geometry import FAR, TEXELS, Camera, Hits, View, on_wall
+from qvpipe.demo.look import Colour, Light
+from qvpipe.demo.noise import Floats, Picture, floats, smoothstep
 
 Box = tuple[slice, slice]
 Numbers = NDArray[np.integer[Any] | np.floating[Any]]

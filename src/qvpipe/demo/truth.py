@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .geometry import Camera
-from .journey import FPS
-from .noise import floats
-from .picture import Renderer
-from .scene import Sighting
+from qvpipe.demo.geometry import Camera
+from qvpipe.demo.journey import FPS
+from qvpipe.demo.noise import floats
+from qvpipe.demo.picture import Renderer
+from qvpipe.demo.scene import Sighting
 
 STEP_S = 0.2
 """Time between two rows for the same defect."""

@@ -3,9 +3,9 @@
 import cv2
 import numpy as np
 
-from .geometry import AROUND, TEXELS
-from .look import Look
-from .noise import (
+from qvpipe.demo.geometry import AROUND, TEXELS
+from qvpipe.demo.look import Look
+from qvpipe.demo.noise import (
     Floats,
     Picture,
     Rng,

@@ -1,12 +1,14 @@
 """timm backbones with weights from a package, a hub, a file, or none."""
 
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
 import safetensors.torch
 import timm
 import torch
+from timm.utils.model import freeze as freeze_modules
 from torch import Tensor, nn
 
 from qvpipe.errors import QvpipeError
@@ -39,6 +41,27 @@ def make_backbone(name: str, pretrained: str) -> nn.Module:
         _load(backbone, name, pretrained)
     backbone.reset_classifier(0)  # type: ignore[operator]
     return backbone
+
+
+def freeze(backbone: nn.Module, parts: Sequence[str]) -> None:
+    """Fix the weights and the statistics of parts of a backbone.
+
+    Args:
+        backbone: A timm model; is changed in place.
+        parts: Names of its submodules.
+
+    Raises:
+        QvpipeError: If it has no such part.
+    """
+    known = [name for name, _ in backbone.named_modules()]
+    for part in parts:
+        if part not in known:
+            near = difflib.get_close_matches(part, known, n=1, cutoff=0)
+            raise QvpipeError(
+                f"models: freeze: the backbone has no part {part!r}; did you mean {near[0]!r}?"
+            )
+    if parts:
+        freeze_modules(backbone, list(parts))
 
 
 def statistics(backbone: nn.Module) -> tuple[Tensor, Tensor]:

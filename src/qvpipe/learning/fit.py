@@ -100,7 +100,9 @@ def fit(
     train, valid = train.to(device), valid.to(device)
     steps = math.ceil(len(train) / recipe.batch_size)
     optimizer = torch.optim.AdamW(
-        network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay
+        (parameter for parameter in network.parameters() if parameter.requires_grad),
+        lr=recipe.lr,
+        weight_decay=recipe.weight_decay,
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=recipe.lr, total_steps=recipe.epochs * steps, pct_start=recipe.warmup

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from qvpipe.config import ModelSettings
-from qvpipe.learning.backbones import make_backbone, statistics
+from qvpipe.learning.backbones import freeze, make_backbone, statistics
 from qvpipe.learning.heads import make_head
 
 
@@ -29,6 +29,7 @@ class Network(nn.Module):
         """
         super().__init__()
         self.backbone = make_backbone(settings.backbone, pretrained)
+        freeze(self.backbone, settings.freeze)
         features: int = self.backbone.num_features  # type: ignore[assignment]
         self.head = make_head(settings.head, features, classes, settings.dropout)
         mean, std = statistics(self.backbone)
