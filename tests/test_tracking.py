@@ -4,7 +4,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
-from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
@@ -51,7 +50,7 @@ def train(settings: Settings, weights: Path) -> None:
 
 
 def put_together(settings: Settings) -> str:
-    with tracking.ensemble_run(settings, ENSEMBLE, Figure()) as parent:
+    with tracking.ensemble_run(settings, ENSEMBLE, PARAMS) as parent:
         return parent
 
 

@@ -29,6 +29,7 @@ MODELS = Path("models")
 ENSEMBLE = Path("models/ensemble")
 METRICS = Path("metrics")
 PER_CLASS = Path("metrics/per_class.csv")
+PER_CLASS_PLOT = Path("models/ensemble/per_class_ap.png")
 WEIGHTS = "model.safetensors"
 
 TEXTS = frozenset(

@@ -16,7 +16,6 @@ from qvpipe.config import Settings, as_tree
 from qvpipe.errors import QvpipeError
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from mlflow import MlflowClient
     from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
@@ -90,13 +89,13 @@ def fold_run(settings: Settings, member: str, fold: int) -> Iterator[FoldRun]:
 
 
 @contextlib.contextmanager
-def ensemble_run(settings: Settings, result: Mapping[str, Any], figure: "Figure") -> Iterator[str]:
+def ensemble_run(settings: Settings, result: Mapping[str, Any], plot: Path) -> Iterator[str]:
     """Log the ensemble as the parent run of its folds and give its id.
 
     Args:
         settings: The settings of the ensemble.
         result: metrics/ensemble.json.
-        figure: The average precision of each class.
+        plot: Picture of the average precision of each class.
     """
     client = _client()
     tags = {"kind": "ensemble", "index": digest(files.INDEX), **_origin()}
@@ -104,7 +103,7 @@ def ensemble_run(settings: Settings, result: Mapping[str, Any], figure: "Figure"
     with _terminated(client, parent):
         _log_params(client, parent, _flat(as_tree(settings)))
         _log_metrics(client, parent, _result_metrics(result) | _ensemble_metrics(result))
-        client.log_figure(parent, figure, "per_class_ap.png")
+        client.log_artifact(parent, str(plot))
         client.log_dict(parent, dict(result), "ensemble.json")
         for member in settings.members:
             for fold in settings.folds:

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from qvpipe import files
+from qvpipe import files, plots
 from qvpipe.config import Settings
 from qvpipe.errors import run
 from qvpipe.learning import metrics
@@ -64,7 +64,10 @@ def ensemble(settings: Settings) -> None:
     predictions.insert(0, "video", videos["video"].to_numpy())
     files.write_table(files.ENSEMBLE / "predictions.csv", predictions)
     files.write_json(files.METRICS / "ensemble.json", result)
-    files.write_table(files.PER_CLASS, _per_class(pooled["per_class"], truth))
+    positives = dict(zip(classes, truth.sum(axis=0).tolist(), strict=True))
+    files.write_table(files.PER_CLASS, _per_class(pooled["per_class"], positives))
+    figure = plots.per_class_ap(pooled["per_class"], positives, result["chance"])
+    figure.savefig(files.PER_CLASS_PLOT, dpi=120)
     print(
         f"ensemble: {len(videos)} videos in, {len(combined)} out; mAP {result['map']:.3f} "
         f"(chance {result['chance']:.3f}), of the defects {result['map_defects']:.3f}"
@@ -102,10 +105,10 @@ def _mean_over_folds(
     }
 
 
-def _per_class(per_class: dict[str, float | None], truth: Targets) -> pd.DataFrame:
+def _per_class(per_class: dict[str, float | None], positives: dict[str, int]) -> pd.DataFrame:
     """Return class, average precision and number of positives, the best class first."""
     table = pd.DataFrame(
-        {"class": per_class.keys(), "ap": per_class.values(), "positives": truth.sum(axis=0)}
+        {"class": per_class.keys(), "ap": per_class.values(), "positives": positives.values()}
     )
     return table.sort_values("ap", ascending=False, kind="stable")
 

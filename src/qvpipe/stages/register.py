@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from qvpipe import files, plots, tracking
+from qvpipe import files, tracking
 from qvpipe.config import Settings, as_tree
 from qvpipe.errors import run
 
@@ -14,12 +14,9 @@ from qvpipe.errors import run
 def register(settings: Settings) -> None:
     """Register what the ensemble stage made, with the alias that it deserves."""
     result = files.read_json(files.METRICS / "ensemble.json")
-    table = files.read_table(files.PER_CLASS)
-    positives = dict(zip(table["class"], table["positives"], strict=True))
-    figure = plots.per_class_ap(result["per_class"], positives, result["chance"])
     with (
         tempfile.TemporaryDirectory() as folder,
-        tracking.ensemble_run(settings, result, figure) as parent,
+        tracking.ensemble_run(settings, result, files.PER_CLASS_PLOT) as parent,
     ):
         bundle = _bundle(settings, Path(folder) / "bundle")
         registered = tracking.register(settings, parent, bundle, result["map"])
