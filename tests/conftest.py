@@ -1,5 +1,6 @@
-"""Videos that the tests render themselves."""
+"""Videos that the tests render themselves, and where real ones may lie."""
 
+import os
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -11,6 +12,13 @@ import numpy.typing as npt
 import pytest
 from av.video.frame import PictureType
 from av.video.stream import VideoStream
+
+REPOSITORY = Path(__file__).parents[1]
+REAL_CLIPS = Path(
+    os.environ.get("QVPIPE_REAL_CLIPS", REPOSITORY.parent / "shared" / "real-clips")
+).resolve()
+"""A folder with `videos/`, `labels.json` and `classes.txt`; tests that need it are skipped where
+it is not there."""
 
 
 class RenderClip(Protocol):

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-REPOSITORY = Path(__file__).parents[2]
+from tests.conftest import REPOSITORY
+
 TINY: Mapping[str, Any] = {
     "members": ["framewise", "superimage"],
     "folds": [0, 1],

@@ -156,6 +156,29 @@ def test_another_loss_is_an_experiment_beside_the_first(
     assert maps[champion.version] == max(maps.values())
 
 
+def test_a_quick_try_in_a_temporary_folder_trains_one_member_on_one_fold(
+    project: Project, client: MlflowClient
+) -> None:
+    quick = ("-S", "loss=cb_focal", "-S", "members=[superimage]", "-S", "folds=[0]")
+    before = project.git("status", "--porcelain")
+    printed = project.run("dvc", "exp", "run", "--temp", *quick)
+    assert project.git("status", "--porcelain") == before
+    assert "Running stage 'train@superimage-0'" in printed
+    assert "train@superimage-1" not in printed
+    assert "train@framewise" not in printed
+    newest = runs(client, "ensemble")[-1]
+    assert newest.data.params["loss"] == "cb_focal"
+    assert [m for m in newest.data.metrics if m.startswith("member_map/")] == [
+        "member_map/superimage"
+    ]
+    children = [
+        run
+        for run in runs(client, "fold")
+        if run.data.tags.get("mlflow.parentRunId") == newest.info.run_id
+    ]
+    assert len(children) == 1
+
+
 def losses(rows: object) -> set[str]:
     """Return the loss of every experiment in the JSON of `dvc exp show`."""
     text = json.dumps(rows)

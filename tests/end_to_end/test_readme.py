@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import REPOSITORY, Project
+from tests.conftest import REPOSITORY
+from tests.end_to_end.conftest import Project
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
@@ -61,12 +62,9 @@ def test_the_mlflow_ui_starts(server: str) -> None:
 
 def test_make_demo_is_what_the_tests_ran(project: Project) -> None:
     makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
-    recipe = makefile.split("demo: ")[1].split("\n\n")[0]
-    assert re.findall(r"\t(.+)", recipe) == [
-        "qvpipe demo-data",
-        "dvc repro",
-        "qvpipe results --next",
-    ]
+    recipe = re.search(r"^demo:.*\n((?:\t.+\n)+)", makefile, flags=re.MULTILINE)
+    assert recipe is not None
+    assert recipe[1].split("\n\t") == ["\tqvpipe demo-data", "dvc repro", "qvpipe results --next\n"]
     printed = project.run("qvpipe", "results", "--next")
     assert re.search(r"^ensemble +0\.\d{3}", printed, flags=re.MULTILINE)
     assert "dvc exp run -S loss=asl" in printed

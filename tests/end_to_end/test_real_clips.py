@@ -1,25 +1,21 @@
 """Real videos with labels of their own, by settings alone, where a folder of them is there."""
 
-import os
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
 from qvpipe import files
-from tests.end_to_end.conftest import REPOSITORY, TINY, make_project, merged
-
-CLIPS = Path(
-    os.environ.get("QVPIPE_REAL_CLIPS", REPOSITORY.parent / "shared" / "real-clips")
-).resolve()
+from tests.conftest import REAL_CLIPS
+from tests.end_to_end.conftest import TINY, make_project, merged
 
 
-@pytest.mark.skipif(not CLIPS.is_dir(), reason="the folder of real clips is not here")
+@pytest.mark.skipif(not REAL_CLIPS.is_dir(), reason="the folder of real clips is not here")
 def test_real_clips_become_a_registered_model(tmp_path: Path) -> None:
     data = {
-        "videos": str(CLIPS / "videos"),
-        "labels": str(CLIPS / "labels.json"),
-        "classes": str(CLIPS / "classes.txt"),
+        "videos": str(REAL_CLIPS / "videos"),
+        "labels": str(REAL_CLIPS / "labels.json"),
+        "classes": str(REAL_CLIPS / "classes.txt"),
     }
     project = make_project(tmp_path, merged(TINY, {"data": data}))
     printed = project.run("dvc", "repro")
@@ -30,11 +26,11 @@ def test_real_clips_become_a_registered_model(tmp_path: Path) -> None:
     client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     assert client.get_model_version_by_alias("qvpipe", "champion").tags["map"]
     result = files.read_json(tmp_path / "metrics/ensemble.json")
-    assert list(result["per_class"]) == (CLIPS / "classes.txt").read_text().splitlines()
+    assert list(result["per_class"]) == (REAL_CLIPS / "classes.txt").read_text().splitlines()
     assert result["videos"] == 44
 
     splits = files.read_table(tmp_path / files.SPLITS)
     assert (splits.groupby("group")["fold"].nunique() == 1).all()
-    raw = {path.name for path in (CLIPS / "videos").iterdir()}
+    raw = {path.name for path in (REAL_CLIPS / "videos").iterdir()}
     copied = [path for path in tmp_path.rglob("*") if path.name in raw]
     assert copied == []

@@ -1,4 +1,3 @@
-import os
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,13 +10,9 @@ import pytest
 
 from qvpipe.video import reader
 from qvpipe.video.reader import Sample, VideoError, probe, sample_frames
+from tests.conftest import REAL_CLIPS
 from tests.video.reference import decode_all
 
-REAL_CLIPS = Path(
-    os.environ.get(
-        "QVPIPE_REAL_CLIPS", Path(__file__).parents[3] / "shared" / "real-clips" / "videos"
-    )
-)
 X265 = "log-level=none:keyint=12:bframes=3"
 FAST: dict[str, dict[str, Any]] = {
     "b_pictures.mp4": {"bf": "3", "g": "250"},
@@ -178,7 +173,7 @@ def test_damage_reaches_as_far_as_pictures_refer() -> None:
 @pytest.mark.skipif(not REAL_CLIPS.is_dir(), reason="the real clips are not here")
 def test_real_clips_equal_a_full_decode() -> None:
     # Every fourth: together they cover each container, codec and source.
-    for path in sorted(REAL_CLIPS.iterdir())[::4]:
+    for path in sorted((REAL_CLIPS / "videos").iterdir())[::4]:
         assert_true(path, sample_frames(path, 9), 9)
 
 

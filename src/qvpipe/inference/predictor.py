@@ -109,7 +109,7 @@ class Predictor:
 
 
 def load(bundle: Path, device: str = "auto") -> Predictor:
-    """Load an ensemble from the folder that `bundle` makes.
+    """Load an ensemble from the folder that the stage `register` lays together.
 
     Args:
         bundle: The folder.
