@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
+COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --no-header pyproject.toml
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: demo test lint lock
@@ -33,8 +34,11 @@ $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
 	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements-dev.txt
 	touch $@
 
+# All extras are resolved at once, so that one environment can hold them.
 lock: $(VENV)/installed
-	$(UV) pip compile --quiet --universal --python-version 3.11 --no-header pyproject.toml \
-		--output-file requirements.txt
-	$(UV) pip compile --quiet --universal --python-version 3.11 --no-header pyproject.toml \
-		--extra dev --constraint requirements.txt --output-file requirements-dev.txt
+	$(COMPILE) --extra dev --output-file requirements-dev.txt
+	$(COMPILE) --constraint requirements-dev.txt --output-file requirements.txt
+	for extra in ray app team; do \
+		$(COMPILE) --extra $$extra --constraint requirements-dev.txt \
+			--output-file requirements-$$extra.txt || exit 1; \
+	done
