@@ -45,6 +45,7 @@ def test_settings_cannot_be_changed() -> None:
         ("count: 27", "count: 2.5", "frames.count: found 2.5; allowed is a whole number"),
         ("count: 27", "count: true", "frames.count: found True"),
         ("count: 27", "count: 8", "frames.count: found 8; allowed is 9 or more"),
+        ("tile: 128", "tile: 448", "superimages.tile: found 448; allowed is 8 to 192, because"),
         ("flip: 0.5", "flip: 1.5", "train.flip: found 1.5; allowed is 0 to 1"),
         ("lr: 0.002", "lr: fast", "train.lr: found 'fast'; allowed is a number"),
         ("amp: true", "amp: 1", "train.amp: found 1; allowed is true or false"),

@@ -114,6 +114,9 @@ class CleanSettings:
     max_distance: Annotated[int, Between(-1, 64)] = 4
     """A frame repeats an earlier one if at most this many of the 64 bits of their perceptual
     hashes differ; -1 keeps every frame."""
+    twin_share: Annotated[float, Between(0.01, 1)] = 0.2
+    """Two videos show the same, and go into one fold, if this share of the frames of the one
+    have their like in the other."""
 
 
 @dataclass(frozen=True)
@@ -336,6 +339,12 @@ def _check_across(settings: Settings) -> None:
         raise SettingsError(
             f"frames.count: found {settings.frames.count}; allowed is {most} or more, the tiles "
             f"of a {settings.superimages.grid} x {settings.superimages.grid} super-image"
+        )
+    if settings.superimages.tile > settings.frames.size:
+        raise SettingsError(
+            f"superimages.tile: found {settings.superimages.tile}; allowed is 8 to "
+            f"{settings.frames.size}, because frames.size is {settings.frames.size} and a larger "
+            "tile would only be enlarged"
         )
     for name, model in settings.models.items():
         if model.input == "frames" and model.frames > settings.frames.count:

@@ -6,8 +6,9 @@ All paths are relative to the repository, which is where DVC runs every stage.
 import contextlib
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ CLASSES = Path("data/classes.txt")
 FRAMES = Path("data/frames")
 FRAMES_TABLE = Path("data/frames.csv")
 CLEAN = Path("data/clean.csv")
+TWINS = Path("data/twins.csv")
 SPLITS = Path("data/splits.csv")
 SUPERIMAGES = Path("data/superimages")
 PREDICTIONS = Path("data/predictions")
@@ -36,6 +38,7 @@ TEXTS = frozenset(
     [
         "class",
         "video",
+        "twin",
         "file",
         "group",
         "labels",
@@ -153,16 +156,45 @@ def read_classes() -> list[str]:
     return CLASSES.read_text(encoding="utf-8").split("\n")[:-1]
 
 
+def keep_only(folder: Path, wanted: Collection[Path]) -> None:
+    """Remove everything from a folder but the files that are wanted.
+
+    What else lies there belongs to no video, or a run that was stopped left it half-written.
+    """
+    with _says_what_to_do(folder):
+        for path in list(folder.iterdir()) if folder.is_dir() else ():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path not in wanted:
+                path.unlink()
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path` that takes its place if the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".", suffix=f"-{path.name}", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    """Give a temporary path beside `path` that takes its place if the block ends well.
+
+    Raises:
+        QvpipeError: If it cannot be written; whatever was there stays.
+    """
+    with _says_what_to_do(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".", suffix=f"-{path.name}", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _says_what_to_do(path: Path) -> Iterator[None]:
     try:
-        yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        raise QvpipeError(
+            f"{path} cannot be written ({error.strerror or error}); free the disk or make the "
+            "folder writable, and run the same command again: what is finished is kept"
+        ) from error

@@ -49,7 +49,7 @@ def video_views(path: Path, settings: Settings, members: Sequence[str]) -> dict[
     """
     sample = sample_frames(path, settings.frames.count)
     stored = unpack(pack(sample, settings.frames, content=""))
-    judged = judge(stored, settings.clean)
+    judged = judge(stored.facts, settings.clean)
     views = {}
     for member in members:
         model = settings.models[member]

@@ -1,3 +1,4 @@
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -48,7 +49,30 @@ def test_every_stored_frame_is_a_row(stored: Settings, capsys: pytest.CaptureFix
 def test_the_table_holds_what_judging_in_memory_gives(stored: Settings) -> None:
     clean(stored)
     judged = by_video(files.read_table(files.CLEAN))
-    assert judged["moving"] == judge(unpack(files.frames_zip("moving")), stored.clean)
+    assert judged["moving"] == judge(unpack(files.frames_zip("moving")).facts, stored.clean)
+
+
+def test_no_picture_is_opened(stored: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(zipfile.ZipFile, "read", refuse)
+    clean(stored)
+    assert len(files.read_table(files.CLEAN)) == 18
+
+
+def test_videos_that_show_the_same_are_a_table(stored: Settings, add: Add, label: Label) -> None:
+    add("again.mpeg", codec="mpeg2video", frames=30)
+    label({"moving.mp4": [0], "again.mpeg": [0], "short_1.mp4": [1]})
+    index(stored)
+    frames(stored)
+    clean(stored)
+    table = files.read_table(files.TWINS)
+    pairs = set(zip(table["video"], table["twin"], strict=True))
+    assert ("again", "moving") in pairs
+    assert table["share"].between(stored.clean.twin_share, 1).all()
+    clean(replace(stored, clean=CleanSettings(max_distance=-1)))
+    assert files.read_table(files.TWINS).empty
 
 
 def test_settings_decide(stored: Settings) -> None:
@@ -56,4 +80,4 @@ def test_settings_decide(stored: Settings) -> None:
     assert set(files.read_table(files.CLEAN)["dropped"]) == {""}
     clean(replace(stored, clean=CleanSettings(blur_ratio=0, max_distance=64)))
     kept = files.read_table(files.CLEAN).query("dropped == ''")
-    assert kept["position"].tolist() == [0, 0]
+    assert kept["video"].tolist() == ["moving", "short_1"]

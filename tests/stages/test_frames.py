@@ -3,7 +3,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from qvpipe import files
@@ -53,7 +52,7 @@ def test_every_video_gets_its_frames_or_a_reason(
     assert changed_at().keys() == {"a.zip", "b.zip"}
     stored = unpack(files.frames_zip("a"))
     assert stored.frames.shape == (9, 48, 72, 3)
-    assert stored.indices.tolist() == [1, 5, 8, 11, 15, 18, 21, 25, 28]
+    assert [f.index for f in stored.facts] == [1, 5, 8, 11, 15, 18, 21, 25, 28]
     printed = capsys.readouterr().out
     assert "frames: 3 videos in, 2 out, 1 failed (see data/frames.csv)" in printed
 
@@ -80,6 +79,51 @@ def test_only_what_changed_is_done_again(three: Settings, add: Add, label: Label
     assert files.read_table(files.FRAMES_TABLE)["pictures"].tolist() == [8, 6]
 
 
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files that are decoded from now on."""
+    names: list[str] = []
+
+    def watched(path: Path, count: int) -> object:
+        names.append(path.name)
+        return sample_frames(path, count)
+
+    monkeypatch.setattr(stage, "sample_frames", watched)
+    return names
+
+
+def test_a_video_with_another_name_is_not_decoded_again(
+    three: Settings, label: Label, decoded: list[str]
+) -> None:
+    three = replace(three, compute=replace(three.compute, workers=1))
+    frames(three)
+    whole = files.frames_zip("a").read_bytes()
+    decoded.clear()
+    (RAW / "c.mpeg").unlink()
+    (RAW / "a.mp4").rename(RAW / "renamed.mp4")
+    shutil.copy(RAW / "b.mp4", RAW / "copied.mp4")
+    label({"renamed.mp4": [0], "b.mp4": [1], "copied.mp4": [1]})
+    index(three)
+    frames(three)
+    assert decoded == []
+    assert changed_at().keys() == {"renamed.zip", "b.zip", "copied.zip"}
+    assert files.frames_zip("renamed").read_bytes() == whole
+    table = files.read_table(files.FRAMES_TABLE)
+    assert table["pictures"].tolist() == [6, 6, 30]
+
+
+def test_videos_that_change_names_with_each_other_keep_their_own_frames(three: Settings) -> None:
+    frames(three)
+    a, b = (files.frames_zip(video).read_bytes() for video in "ab")
+    (RAW / "a.mp4").rename(RAW / "x")
+    (RAW / "b.mp4").rename(RAW / "a.mp4")
+    (RAW / "x").rename(RAW / "b.mp4")
+    index(three)
+    frames(three)
+    assert files.frames_zip("a").read_bytes() == b
+    assert files.frames_zip("b").read_bytes() == a
+
+
 def test_other_settings_take_all_frames_again(three: Settings) -> None:
     frames(three)
     other = replace(three, frames=replace(three.frames, count=10))
@@ -94,6 +138,9 @@ def test_what_a_stopped_run_left_is_removed_or_made_whole(three: Settings) -> No
     (files.FRAMES / "gone.zip").write_bytes(b"of no video")
     whole = files.frames_zip("b").read_bytes()
     files.frames_zip("b").write_bytes(whole[:100])
+    (files.FRAMES / "notes.txt").write_text("of someone else")
+    (files.FRAMES / "folder").mkdir()
+    (files.FRAMES / "folder/a.zip").touch()
     files.FRAMES_TABLE.unlink()
     frames(three)
     assert changed_at().keys() == {"a.zip", "b.zip"}
@@ -169,4 +216,4 @@ def test_the_number_of_processes_changes_nothing(three: Settings) -> None:
     shutil.rmtree(files.FRAMES)
     frames(replace(three, compute=replace(three.compute, workers=2)))
     assert {path.name: path.read_bytes() for path in files.FRAMES.iterdir()} == alone
-    assert np.unique(unpack(files.frames_zip("b")).indices).tolist() == [0, 1, 2, 3, 4, 5]
+    assert {f.index for f in unpack(files.frames_zip("b")).facts} == {0, 1, 2, 3, 4, 5}

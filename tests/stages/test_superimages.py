@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -47,8 +48,42 @@ def test_the_chosen_frames_stand_on_the_tiles(
     assert "superimages: 2 videos in, 2 out" in capsys.readouterr().out
 
 
+def test_only_what_changed_is_laid_out_again(
+    judged: Settings, add: Add, label: Label, capsys: pytest.CaptureFixture[str]
+) -> None:
+    superimages(judged)
+    before = {path.name: path.stat().st_mtime_ns for path in files.SUPERIMAGES.iterdir()}
+    superimages(judged)
+    assert {p.name: p.stat().st_mtime_ns for p in files.SUPERIMAGES.iterdir()} == before
+    assert "0 of them new" in capsys.readouterr().out
+
+    add("b_1.mp4", codec="libx264", frames=3)
+    add("c.mp4", seed=3)
+    label({"a.mp4": [0], "b_1.mp4": [1], "c.mp4": [2]})
+    for stage in (index, frames, clean, superimages):
+        stage(judged)
+    after = {path.name: path.stat().st_mtime_ns for path in files.SUPERIMAGES.iterdir()}
+    assert after.keys() == {"a.jpg", "b_1.jpg", "c.jpg"}
+    assert after["a.jpg"] == before["a.jpg"]
+    assert after["b_1.jpg"] != before["b_1.jpg"]
+
+    superimages(replace(judged, superimages=replace(judged.superimages, quality=50)))
+    assert files.superimage("a").stat().st_mtime_ns != before["a.jpg"]
+
+
+def test_what_a_stopped_run_left_is_removed_or_made_whole(judged: Settings) -> None:
+    superimages(judged)
+    whole = {path.name: path.read_bytes() for path in files.SUPERIMAGES.iterdir()}
+    files.superimage("a").write_bytes(whole["a.jpg"][:-20])
+    (files.SUPERIMAGES / ".abc-a.jpg").write_bytes(b"half")
+    (files.SUPERIMAGES / "gone.jpg").write_bytes(whole["a.jpg"])
+    superimages(judged)
+    assert {path.name: path.read_bytes() for path in files.SUPERIMAGES.iterdir()} == whole
+
+
 def test_super_images_are_the_same_every_time(judged: Settings) -> None:
     superimages(judged)
     first = files.superimage("a").read_bytes()
+    shutil.rmtree(files.SUPERIMAGES)
     superimages(replace(judged, compute=replace(judged.compute, workers=1)))
     assert files.superimage("a").read_bytes() == first

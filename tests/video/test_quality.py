@@ -1,12 +1,13 @@
 import cv2
+import imagehash
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image as PillowImage
 
 from qvpipe.config import CleanSettings
 from qvpipe.video.images import Image, resize
-from qvpipe.video.quality import by_video, decide, judge, phash, sharpness
-from qvpipe.video.store import StoredFrames
+from qvpipe.video.quality import Facts, by_video, decide, facts, judge, phash, sharpness
 
 SETTINGS = CleanSettings(blur_ratio=0.3, max_distance=4)
 A, NEAR_A, B = "00000000000000ff", "00000000000000f0", "ffffffff00000000"
@@ -22,11 +23,8 @@ def blurred(image: Image) -> Image:
     return np.asarray(cv2.GaussianBlur(image, (0, 0), 9), dtype=np.uint8)
 
 
-def stored(frames: list[Image]) -> StoredFrames:
-    count = len(frames)
-    return StoredFrames(
-        np.stack(frames), np.arange(count) * 10, np.arange(count, dtype=np.float64) * 0.4
-    )
+def measured(frames: list[Image]) -> list[Facts]:
+    return [facts(frame, 10 * i, 0.4 * i) for i, frame in enumerate(frames)]
 
 
 def test_blur_lowers_sharpness() -> None:
@@ -47,8 +45,8 @@ def test_hash_has_64_bits_and_sees_what_a_person_sees() -> None:
 
 
 def test_frames_are_judged_in_order() -> None:
-    frames = [texture(0), texture(0), blurred(texture(1)), texture(1), texture(2)]
-    rows = judge(stored(frames), SETTINGS)
+    frames = [texture(0), texture(0), blurred(texture(3)), texture(1), texture(2)]
+    rows = judge(measured(frames), SETTINGS)
     assert [row.dropped for row in rows] == ["", "duplicate", "blurred", "", ""]
     assert [row.position for row in rows] == [0, 1, 2, 3, 4]
     assert [row.index for row in rows] == [0, 10, 20, 30, 40]
@@ -57,11 +55,19 @@ def test_frames_are_judged_in_order() -> None:
     assert rows[0].phash == rows[1].phash
 
 
-def test_a_blurred_frame_makes_no_other_a_duplicate() -> None:
-    assert decide([1, 10, 10], [A, A, B], SETTINGS) == ["blurred", "", ""]
+def test_the_hash_is_that_of_imagehash() -> None:
+    for seed in range(5):
+        picture = texture(seed)
+        assert phash(picture) == str(imagehash.phash(PillowImage.fromarray(picture)))
 
 
-def test_duplicates_are_those_of_kept_frames_anywhere_before() -> None:
+def test_of_frames_that_repeat_each_other_the_sharpest_stays() -> None:
+    assert decide([8, 9, 7], [A, NEAR_A, A], SETTINGS) == ["duplicate", "", "duplicate"]
+    assert decide([1, 10, 10], [A, A, B], SETTINGS) == ["duplicate", "", ""]
+    assert decide([1, 10, 10], ["0f0f", A, B], SETTINGS) == ["blurred", "", ""]
+
+
+def test_duplicates_are_those_of_kept_frames_anywhere() -> None:
     assert decide([9, 9, 9], [A, B, NEAR_A], SETTINGS) == ["", "", "duplicate"]
     # The third is near the second, which is not kept.
     chain = ["0", "f", "ff"]
@@ -85,6 +91,6 @@ def test_one_frame_is_always_kept(sharpnesses: list[float]) -> None:
 
 
 def test_the_table_gives_the_judgements_back() -> None:
-    rows = judge(stored([texture(0), texture(1)]), SETTINGS)
+    rows = judge(measured([texture(0), texture(1)]), SETTINGS)
     table = pd.DataFrame([{"video": v, **vars(row)} for v in ("b", "a") for row in rows])
     assert by_video(table) == {"a": rows, "b": rows}

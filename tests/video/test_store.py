@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from qvpipe.config import FramesSettings
+from qvpipe.video.images import shrink
+from qvpipe.video.quality import facts
 from qvpipe.video.reader import Sample, VideoError
-from qvpipe.video.store import Origin, pack, read_origin, unpack
+from qvpipe.video.store import Origin, pack, read_facts, read_origin, unpack
 
 SETTINGS = FramesSettings(count=3, size=32, quality=95)
 
@@ -25,8 +27,8 @@ def sample() -> Sample:
 def test_frames_come_back_with_their_indices_and_times(sample: Sample) -> None:
     stored = unpack(pack(sample, SETTINGS, "c0ffee"))
     assert stored.frames.shape == (3, 32, 48, 3)
-    assert stored.indices.tolist() == [2, 7, 345]
-    assert stored.times.tolist() == [0.08, 0.28, 13.8]
+    assert [frame.index for frame in stored.facts] == [2, 7, 345]
+    assert [frame.time_s for frame in stored.facts] == [0.08, 0.28, 13.8]
     means = stored.frames.mean(axis=(1, 2, 3))
     np.testing.assert_allclose(means, sample.frames.mean(axis=(1, 2, 3)), atol=1)
 
@@ -46,7 +48,7 @@ def test_small_frames_are_not_enlarged(sample: Sample) -> None:
 def test_chosen_frames_only(sample: Sample) -> None:
     data = pack(sample, SETTINGS, "c0ffee")
     chosen = unpack(data, [2, 0, 0])
-    assert chosen.indices.tolist() == [345, 2, 2]
+    assert [frame.index for frame in chosen.facts] == [345, 2, 2]
     np.testing.assert_array_equal(chosen.frames, unpack(data).frames[[2, 0, 0]])
 
 
@@ -55,7 +57,26 @@ def test_the_same_frames_give_the_same_bytes(sample: Sample) -> None:
     with zipfile.ZipFile(io.BytesIO(pack(sample, SETTINGS, "c0ffee"))) as archive:
         assert {m.date_time for m in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
         assert {m.compress_type for m in archive.infolist()} == {zipfile.ZIP_STORED}
-        assert archive.namelist()[2] == "00002_index000345_time0013.800.jpg"
+        last = facts(shrink(sample.frames[2], SETTINGS.size), 345, 13.8)
+        assert archive.namelist()[2] == (
+            f"00002_index000345_time0013.800_sharpness{last.sharpness:.4g}_phash{last.phash}.jpg"
+        )
+
+
+def test_what_is_measured_is_that_of_the_scaled_picture_before_it_is_a_jpeg(
+    sample: Sample, tmp_path: Path
+) -> None:
+    rough = replace(SETTINGS, quality=1)
+    noise = np.random.default_rng(0).integers(0, 255, sample.frames.shape, dtype=np.uint8)
+    for frames in (sample.frames, noise, noise // 250, noise * 0 + 255):
+        path = tmp_path / "a.zip"
+        path.write_bytes(pack(replace(sample, frames=frames), rough, "c0ffee"))
+        expected = [
+            facts(shrink(frame, 32), index, time)
+            for frame, index, time in zip(frames, [2, 7, 345], [0.08, 0.28, 13.8], strict=True)
+        ]
+        assert read_facts(path) == expected
+        assert unpack(path).facts == expected
 
 
 def test_a_zip_says_what_it_was_made_from(sample: Sample, tmp_path: Path) -> None:
@@ -84,3 +105,5 @@ def test_a_damaged_zip_is_an_error_that_says_what_to_do(sample: Sample, tmp_path
         unpack(path)
     with pytest.raises(VideoError, match=r"absent\.zip cannot be read"):
         unpack(tmp_path / "absent.zip")
+    with pytest.raises(VideoError, match=r"absent\.zip cannot be read"):
+        read_facts(tmp_path / "absent.zip")

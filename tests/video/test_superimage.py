@@ -1,9 +1,14 @@
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from qvpipe.video.images import Image, decode_jpeg, encode_jpeg, shrink, square
+from qvpipe.config import FramesSettings, SuperimagesSettings
+from qvpipe.video.images import Image, decode_jpeg, encode_jpeg, read_comment, shrink, square
 from qvpipe.video.reader import VideoError
-from qvpipe.video.superimage import compose
+from qvpipe.video.store import Origin
+from qvpipe.video.superimage import compose, origin_hash, superimage_jpeg
 
 
 def plain(value: int, height: int = 20, width: int = 30) -> Image:
@@ -53,6 +58,44 @@ def test_jpegs_come_back() -> None:
     assert np.abs(back[:, :8] - (200, 60, 20)).max() < 6
     assert np.abs(back[:, -8:]).max() < 6
     assert len(encode_jpeg(image, 10)) < len(encode_jpeg(image, 100))
+
+
+def test_a_comment_is_read_from_a_whole_jpeg_alone(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    assert read_comment(path) is None
+    path.write_bytes(encode_jpeg(plain(90), 95))
+    assert read_comment(path) is None
+    data = encode_jpeg(plain(90), 95, "made from this")
+    path.write_bytes(data)
+    assert read_comment(path) == "made from this"
+    assert (decode_jpeg(data) == decode_jpeg(encode_jpeg(plain(90), 95))).all()
+    for broken in (data[:-2], data[:100], b"", b"\xff\xd9", b"text" * 100 + b"\xff\xd9"):
+        path.write_bytes(broken)
+        assert read_comment(path) is None
+
+
+def test_nine_tiles_of_448_pixels() -> None:
+    settings = SuperimagesSettings(grid=3, tile=448, quality=95)
+    frames = [plain(25 * k, 448, 796) for k in range(9)]
+    image = decode_jpeg(superimage_jpeg(frames, settings))
+    assert image.shape == (1344, 1344, 3)
+    centres = image[224::448, 224::448, 0].astype(int)
+    assert np.abs(centres.ravel() - np.arange(0, 225, 25)).max() <= 2
+
+
+def test_the_origin_tells_all_that_changes_a_superimage() -> None:
+    stored = Origin("c0ffee", FramesSettings(), pictures=400, note="")
+    settings = SuperimagesSettings()
+    hashes = [
+        origin_hash(stored, [1, 2], settings),
+        origin_hash(stored, [1, 3], settings),
+        origin_hash(stored, [1, 2], replace(settings, quality=5)),
+        origin_hash(replace(stored, content="f00"), [1, 2], settings),
+        origin_hash(replace(stored, settings=FramesSettings(quality=5)), [1, 2], settings),
+        origin_hash(None, [1, 2], settings),
+    ]
+    assert len(set(hashes)) == len(hashes)
+    assert origin_hash(stored, [1, 2], settings) == hashes[0]
 
 
 def test_no_jpeg_is_an_error() -> None:

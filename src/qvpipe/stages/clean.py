@@ -1,44 +1,53 @@
-"""Judge every stored frame: how sharp it is, and whether it repeats another."""
+"""Judge every stored frame, and find videos that show the same."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
 
 import pandas as pd
 
 from qvpipe import files
-from qvpipe.config import CleanSettings, Settings
+from qvpipe.config import Settings
 from qvpipe.errors import run
-from qvpipe.video.pool import each
 from qvpipe.video.quality import Judgement, judge
-from qvpipe.video.store import unpack
+from qvpipe.video.store import read_facts
+from qvpipe.video.twins import Twins, find_twins
+
+COLUMNS = ["video", "position", "index", "time_s", "sharpness", "phash", "dropped"]
 
 
 def clean(settings: Settings) -> None:
-    """Write `data/clean.csv`, a row for every stored frame."""
+    """Write `data/clean.csv`, a row for every stored frame, and `data/twins.csv`, one for a pair.
+
+    Frames were measured when they were stored; here it is only decided, and no picture is read.
+    """
     frames = files.read_table(files.FRAMES_TABLE)
-    videos = list(frames.loc[frames["status"] == "ok", "video"])
-    work = partial(judge_video, settings=settings.clean)
-    judged = each(work, videos, settings.compute.workers, "clean")
-    table = pd.DataFrame(
-        {"video": video, **asdict(judgement)}
-        for video, judgements in zip(videos, judged, strict=True)
-        for judgement in judgements
-    )
+    videos = frames.loc[frames["status"] == "ok", "video"]
+    judged = {video: judge(read_facts(files.frames_zip(video)), settings.clean) for video in videos}
+    twins = find_twins(judged, settings.clean)
+    table = _table(judged)
     files.write_table(files.CLEAN, table)
-    _report(table)
+    files.write_table(files.TWINS, pd.DataFrame(twins, columns=["video", "twin", "share"]))
+    _report(table, twins)
 
 
-def judge_video(video: str, settings: CleanSettings) -> list[Judgement]:
-    """Judge the stored frames of one video."""
-    return judge(unpack(files.frames_zip(video)), settings)
+def _table(judged: Mapping[str, Sequence[Judgement]]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {"video": video, **asdict(judgement)}
+            for video, judgements in judged.items()
+            for judgement in judgements
+        ],
+        columns=COLUMNS,
+    )
 
 
-def _report(table: pd.DataFrame) -> None:
+def _report(table: pd.DataFrame, twins: Sequence[Twins]) -> None:
     videos = table["video"].nunique()
     counts = table["dropped"].value_counts()
     print(
         f"clean: {videos} videos in, {videos} out; {len(table)} frames: {counts.get('', 0)} kept, "
-        f"{counts.get('blurred', 0)} blurred, {counts.get('duplicate', 0)} duplicate"
+        f"{counts.get('blurred', 0)} blurred, {counts.get('duplicate', 0)} duplicate; "
+        f"{len(twins)} pairs of videos show the same"
     )
 
 

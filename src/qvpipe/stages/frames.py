@@ -1,6 +1,7 @@
 """Take candidate frames from every video that is new or has changed."""
 
-from collections.abc import Collection
+import shutil
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from qvpipe.config import FramesSettings, Settings
 from qvpipe.errors import QvpipeError, run
 from qvpipe.video.pool import each
 from qvpipe.video.reader import VideoError, sample_frames
-from qvpipe.video.store import Origin, pack, read_origin
+from qvpipe.video.store import VERSION, Origin, pack, read_origin
 
 
 @dataclass(frozen=True)
@@ -40,22 +41,29 @@ class Task:
 def frames(settings: Settings) -> None:
     """Write `data/frames/<video>.zip` for every usable video of the index, and `data/frames.csv`.
 
-    A zip that was made from the same bytes with the same settings stays. What belongs to no video
-    goes. Each zip is written whole or not at all, so the stage can be stopped at any moment.
+    A zip that was made from the same bytes with the same settings stays, or is copied if the
+    video has another name by now. What belongs to no video goes. Each zip is written whole or not
+    at all, so the stage can be stopped at any moment.
 
     Raises:
         QvpipeError: If there is work to do and no raw folder, or if no video gives any frames.
     """
     index = files.read_table(files.INDEX)
     usable = index[index["status"] == "ok"]
-    _remove_others(set(usable["video"]))
-
     folder = files.raw(settings.data.videos)
     tasks = [
         Task(row["video"], folder / row["file"], row["content"], settings.frames)
         for row in usable.to_dict("records")
     ]
-    rows = {row.video: row for task in tasks if (row := _finished(task))}
+    stored = _stored(settings.frames)
+    rows = {
+        task.video: _row(task, stored[task.video])
+        for task in tasks
+        if task.video in stored and stored[task.video].content == task.content
+    }
+    rows |= _copy_renamed([task for task in tasks if task.video not in rows], stored)
+    files.keep_only(files.FRAMES, {files.frames_zip(task.video) for task in tasks})
+
     if not folder.is_dir():
         rows |= _failed_before(tasks)
     todo = [task for task in tasks if task.video not in rows]
@@ -84,14 +92,29 @@ def store(task: Task) -> Row:
     return _row(task, Origin(task.content, task.settings, sample.pictures, sample.note))
 
 
-def _finished(task: Task) -> Row | None:
-    """Return the row of a video whose zip is up to date."""
-    origin = read_origin(files.frames_zip(task.video))
-    if origin is None or origin != Origin(
-        task.content, task.settings, origin.pictures, origin.note
-    ):
-        return None
-    return _row(task, origin)
+def _stored(settings: FramesSettings) -> dict[str, Origin]:
+    """Return what each zip with these settings was made from, by the name of its video."""
+    origins = {path.stem: read_origin(path) for path in files.FRAMES.glob("[!.]*.zip")}
+    return {
+        video: origin
+        for video, origin in origins.items()
+        if origin and (origin.settings, origin.version) == (settings, VERSION)
+    }
+
+
+def _copy_renamed(tasks: Sequence[Task], stored: Mapping[str, Origin]) -> dict[str, Row]:
+    """Copy the frames of videos whose bytes are those of a video that has its frames."""
+    sources = {origin.content: video for video, origin in stored.items()}
+    rows = {}
+    for task in tasks:
+        source = sources.get(task.content)
+        # Where two videos have changed names, the first copy took the place of the second's source.
+        origin = source and read_origin(files.frames_zip(source))
+        if source and origin == stored[source]:
+            with files.replacing(files.frames_zip(task.video)) as temporary:
+                shutil.copyfile(files.frames_zip(source), temporary)
+            rows[task.video] = _row(task, stored[source])
+    return rows
 
 
 def _row(task: Task, origin: Origin) -> Row:
@@ -120,13 +143,6 @@ def _failed_before(tasks: Collection[Task]) -> dict[str, Row]:
         for task in tasks
         if (task.video, task.content) in errors
     }
-
-
-def _remove_others(videos: Collection[str]) -> None:
-    """Remove the zips of no video, and what a stopped run left half-written."""
-    for path in files.FRAMES.glob("*.zip"):
-        if path.stem not in videos:
-            path.unlink()
 
 
 def _report(table: pd.DataFrame) -> None:

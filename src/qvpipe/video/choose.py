@@ -8,10 +8,11 @@ from qvpipe.video.quality import Judgement
 def choose(judged: Sequence[Judgement], count: int) -> list[int]:
     """Choose exactly `count` frames of a video, spread over its length.
 
-    The video is cut into `count` equal stretches of time, and each gives its sharpest kept frame.
-    A stretch without one takes the kept frame from the nearest stretch that has one to spare,
-    then its own or the nearest frame that was thrown out. Only a video with fewer frames than
-    `count` shows some of them twice.
+    The video is cut into `count` equal stretches of time, and each gives its sharpest frame that
+    isn't a duplicate, even a blurred one, so that there is no hole. A stretch of nothing but
+    duplicates takes the next best: a kept frame of the nearest stretch that has one to spare, then
+    its own or the nearest frame that was thrown out. Only a video with fewer frames than `count`
+    shows some of them twice.
 
     Args:
         judged: All stored frames of the video, one or more, in order of time.
@@ -21,8 +22,9 @@ def choose(judged: Sequence[Judgement], count: int) -> list[int]:
         Positions of frames, ascending.
     """
     stretches = _stretches([frame.time_s for frame in judged], count)
+    distinct = [i for i, frame in enumerate(judged) if frame.dropped != "duplicate"]
     chosen: list[int | None] = [
-        _best(judged, stretches, [i for i in _kept(judged) if stretches[i] == stretch], stretch)
+        _best(judged, stretches, [i for i in distinct if stretches[i] == stretch], stretch)
         for stretch in range(count)
     ]
     for stretch, choice in enumerate(chosen):
@@ -40,10 +42,6 @@ def _stretches(times: Sequence[float], count: int) -> list[int]:
     margin = span / (len(times) - 1) / 2
     whole = span + 2 * margin
     return [min(count - 1, int((time - times[0] + margin) / whole * count)) for time in times]
-
-
-def _kept(judged: Sequence[Judgement]) -> list[int]:
-    return [i for i, frame in enumerate(judged) if not frame.dropped]
 
 
 def _best(

@@ -1,10 +1,13 @@
 """Pictures in memory: JPEG and changes of size."""
 
+import os
+from pathlib import Path
 from typing import Literal
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image as PillowImage
 
 from qvpipe.video.reader import VideoError
 
@@ -12,14 +15,41 @@ Image = npt.NDArray[np.uint8]
 """A picture, [height, width, 3], RGB."""
 
 
-def encode_jpeg(image: Image, quality: int) -> bytes:
-    """Return a picture as the bytes of a JPEG of quality 1 to 100."""
+JPEG_END = b"\xff\xd9"
+
+
+def encode_jpeg(image: Image, quality: int, comment: str = "") -> bytes:
+    """Return a picture as the bytes of a JPEG of quality 1 to 100, with a comment if there is one.
+
+    Raises:
+        VideoError: If it is too large for a JPEG.
+    """
     done, data = cv2.imencode(
         ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
     )
     if not done:
         raise VideoError(f"a picture of shape {image.shape} could not be written as a JPEG")
-    return data.tobytes()
+    jpeg = data.tobytes()
+    if not comment:
+        return jpeg
+    # A comment stands after the first segment, whose length its third and fourth byte tell.
+    text = comment.encode()
+    start = 4 + int.from_bytes(jpeg[4:6], "big")
+    return jpeg[:start] + b"\xff\xfe" + (len(text) + 2).to_bytes(2, "big") + text + jpeg[start:]
+
+
+def read_comment(path: Path) -> str | None:
+    """Return the comment of a JPEG file; None if there is no whole JPEG with one."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-len(JPEG_END), os.SEEK_END)
+            whole = file.read() == JPEG_END
+            file.seek(0)
+            with PillowImage.open(file, formats=["JPEG"]) as image:
+                comment = image.info.get("comment")
+    except OSError:
+        return None
+    return comment.decode("utf-8", "replace") if whole and isinstance(comment, bytes) else None
 
 
 def decode_jpeg(data: bytes) -> Image:

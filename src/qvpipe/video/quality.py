@@ -1,7 +1,7 @@
 """Which of a video's frames are worth looking at: sharp ones that do not repeat each other."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import cv2
@@ -12,7 +12,6 @@ from PIL import Image as PillowImage
 
 from qvpipe.config import CleanSettings
 from qvpipe.video.images import Image, resize
-from qvpipe.video.store import StoredFrames
 
 SIDE = 192
 """Side in pixels of the square in which sharpness is measured, so that one scale holds for all
@@ -22,57 +21,72 @@ Dropped = Literal["", "blurred", "duplicate"]
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """What is known of one stored frame."""
+class Facts:
+    """What is measured of a frame when it is stored."""
 
-    position: int
-    """Its place among the video's stored frames, from 0."""
     index: int
     """Which picture of the video it is, from 0."""
     time_s: float
-    """Seconds since the first picture."""
+    """Seconds since the first picture, to the millisecond."""
     sharpness: float
     """Variance of the Laplacian, to four significant digits."""
     phash: str
     """Perceptual hash of 64 bits in hexadecimal."""
+
+
+@dataclass(frozen=True)
+class Judgement(Facts):
+    """What is known of one stored frame."""
+
+    position: int
+    """Its place among the video's stored frames, from 0."""
     dropped: Dropped
     """Why it is thrown out; empty for a frame that is kept."""
 
 
-def judge(stored: StoredFrames, settings: CleanSettings) -> list[Judgement]:
-    """Judge the frames of one video; at least one is always kept."""
-    sharpnesses = [float(f"{sharpness(frame):.4g}") for frame in stored.frames]
-    hashes = [phash(frame) for frame in stored.frames]
-    verdicts = decide(sharpnesses, hashes, settings)
+def facts(frame: Image, index: int, time_s: float) -> Facts:
+    """Measure a frame.
+
+    Args:
+        frame: uint8 [height, width, 3], RGB, as small as it is stored but not yet a JPEG.
+        index: Which picture of the video it is, from 0.
+        time_s: Seconds since the first picture.
+    """
+    return Facts(
+        int(index), round(float(time_s), 3), float(f"{sharpness(frame):.4g}"), phash(frame)
+    )
+
+
+def judge(frames: Sequence[Facts], settings: CleanSettings) -> list[Judgement]:
+    """Judge the frames of one video, in order of time; at least one is always kept."""
+    verdicts = decide(
+        [frame.sharpness for frame in frames], [frame.phash for frame in frames], settings
+    )
     return [
-        Judgement(
-            position=position,
-            index=int(stored.indices[position]),
-            time_s=float(stored.times[position]),
-            sharpness=sharpnesses[position],
-            phash=hashes[position],
-            dropped=verdicts[position],
-        )
-        for position in range(len(verdicts))
+        Judgement(frame.index, frame.time_s, frame.sharpness, frame.phash, position, verdict)
+        for position, (frame, verdict) in enumerate(zip(frames, verdicts, strict=True))
     ]
 
 
 def decide(
     sharpnesses: Sequence[float], hashes: Sequence[str], settings: CleanSettings
 ) -> list[Dropped]:
-    """Say of each frame of a video, in order of time, why it is thrown out or that it is kept."""
+    """Say of each frame of a video why it is thrown out, or that it is kept.
+
+    Of frames that repeat each other the sharpest stays. A frame that repeats none is blurred if
+    its sharpness is below a share of the median.
+    """
     least = settings.blur_ratio * float(np.median(sharpnesses))
-    verdicts: list[Dropped] = []
-    kept: list[int] = []
-    for value, text in zip(sharpnesses, hashes, strict=True):
-        bits = int(text, 16)
-        if value < least:
-            verdicts.append("blurred")
-        elif any((bits ^ other).bit_count() <= settings.max_distance for other in kept):
-            verdicts.append("duplicate")
-        else:
-            kept.append(bits)
-            verdicts.append("")
+    bits = [int(text, 16) for text in hashes]
+    verdicts: list[Dropped] = [""] * len(bits)
+    distinct: list[int] = []
+    for i in sorted(range(len(bits)), key=lambda i: -sharpnesses[i]):
+        if any((bits[i] ^ other).bit_count() <= settings.max_distance for other in distinct):
+            verdicts[i] = "duplicate"
+            continue
+        distinct.append(bits[i])
+        if sharpnesses[i] < least:
+            verdicts[i] = "blurred"
     return verdicts
 
 
@@ -89,17 +103,8 @@ def phash(frame: Image) -> str:
 
 def by_video(clean: pd.DataFrame) -> dict[str, list[Judgement]]:
     """Return the rows of the table of all frames as the judgements of each video."""
-    return {
-        str(video): [
-            Judgement(
-                position=int(row["position"]),
-                index=int(row["index"]),
-                time_s=float(row["time_s"]),
-                sharpness=float(row["sharpness"]),
-                phash=str(row["phash"]),
-                dropped=row["dropped"],
-            )
-            for row in rows.to_dict("records")
-        ]
-        for video, rows in clean.groupby("video")
-    }
+    found: dict[str, list[Judgement]] = {}
+    columns = [clean[f.name].tolist() for f in fields(Judgement)]
+    for video, *row in zip(clean["video"].tolist(), *columns, strict=True):
+        found.setdefault(video, []).append(Judgement(*row))
+    return found

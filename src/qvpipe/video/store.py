@@ -1,4 +1,7 @@
-"""The stored frames of one video: a zip of JPEGs that says itself what it was made from."""
+"""The stored frames of one video: a zip of JPEGs that says itself what it was made from.
+
+The name of a frame in the zip tells all that is measured of it, so judging opens no picture.
+"""
 
 import io
 import json
@@ -9,16 +12,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from qvpipe.config import FramesSettings
 from qvpipe.video.images import Image, decode_jpeg, encode_jpeg, shrink
+from qvpipe.video.quality import Facts, facts
 from qvpipe.video.reader import Sample, VideoError
 
-VERSION = 1
+VERSION = 2
 """Raise it whenever the same video and settings would give other frames than before."""
 
-MEMBER = re.compile(r"\d+_index(\d+)_time(\d+\.\d+)\.jpg")
+MEMBER = re.compile(r"\d+_index(\d+)_time(\d+\.\d+)_sharpness([\d.e+-]+)_phash([\da-f]{16})\.jpg")
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -42,10 +45,8 @@ class StoredFrames:
 
     frames: Image
     """uint8 [count, height, width, 3], RGB."""
-    indices: npt.NDArray[np.int64]
-    """[count], which picture of the video each is, from 0."""
-    times: npt.NDArray[np.float64]
-    """[count], seconds since the first picture, to the millisecond."""
+    facts: Sequence[Facts]
+    """What was measured of each."""
 
 
 def pack(sample: Sample, settings: FramesSettings, content: str) -> bytes:
@@ -61,15 +62,13 @@ def pack(sample: Sample, settings: FramesSettings, content: str) -> bytes:
     """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for position, frame in enumerate(sample.frames):
-            name = (
-                f"{position:05d}_index{sample.indices[position]:06d}"
-                f"_time{sample.times[position]:08.3f}.jpg"
-            )
-            member = zipfile.ZipInfo(name, date_time=EPOCH)
+        for position, picture in enumerate(sample.frames):
+            frame = shrink(picture, settings.size)
+            measured = facts(frame, sample.indices[position], sample.times[position])
+            member = zipfile.ZipInfo(_name(position, measured), date_time=EPOCH)
             member.create_system = 3  # Python writes another value on Windows.
             member.external_attr = 0o644 << 16
-            archive.writestr(member, encode_jpeg(shrink(frame, settings.size), settings.quality))
+            archive.writestr(member, encode_jpeg(frame, settings.quality))
         origin = Origin(content, settings, sample.pictures, sample.note)
         archive.comment = json.dumps(asdict(origin), sort_keys=True).encode()
     return buffer.getvalue()
@@ -93,16 +92,21 @@ def unpack(source: Path | bytes, positions: Sequence[int] | None = None) -> Stor
             chosen = names if positions is None else [names[position] for position in positions]
             frames = [decode_jpeg(archive.read(name)) for name in chosen]
     except (OSError, zipfile.BadZipFile, VideoError) as error:
-        name = "a zip of frames" if isinstance(source, bytes) else str(source)
-        raise VideoError(
-            f"{name} cannot be read ({error}); remove it, and `dvc repro` makes it again"
-        ) from None
-    labels = [_read_name(name) for name in chosen]
-    return StoredFrames(
-        frames=np.stack(frames),
-        indices=np.array([index for index, _ in labels], dtype=np.int64),
-        times=np.array([time for _, time in labels], dtype=np.float64),
-    )
+        raise _unreadable(source, error) from None
+    return StoredFrames(np.stack(frames), [_read_name(name) for name in chosen])
+
+
+def read_facts(path: Path) -> list[Facts]:
+    """Return what was measured of the frames in a zip, in order of time; opens no picture.
+
+    Raises:
+        VideoError: If the zip is missing or damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [_read_name(name) for name in sorted(archive.namelist())]
+    except (OSError, zipfile.BadZipFile) as error:
+        raise _unreadable(path, error) from None
 
 
 def read_origin(path: Path) -> Origin | None:
@@ -115,8 +119,20 @@ def read_origin(path: Path) -> Origin | None:
         return None
 
 
-def _read_name(name: str) -> tuple[int, float]:
+def _name(position: int, frame: Facts) -> str:
+    return (
+        f"{position:05d}_index{frame.index:06d}_time{frame.time_s:08.3f}"
+        f"_sharpness{frame.sharpness:.4g}_phash{frame.phash}.jpg"
+    )
+
+
+def _read_name(name: str) -> Facts:
     match = MEMBER.fullmatch(name)
     if match is None:
         raise VideoError(f"{name} is not the name of a stored frame; take the frames again")
-    return int(match[1]), float(match[2])
+    return Facts(int(match[1]), float(match[2]), float(match[3]), match[4])
+
+
+def _unreadable(source: Path | bytes, error: Exception) -> VideoError:
+    name = "a zip of frames" if isinstance(source, bytes) else str(source)
+    return VideoError(f"{name} cannot be read ({error}); remove it, and `dvc repro` makes it again")
