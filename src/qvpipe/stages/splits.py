@@ -1,14 +1,29 @@
-"""Divide the videos into folds: data/index.csv and data/clean.csv to data/splits.csv."""
+"""Divide the videos into folds, so that no fold knows what another is asked."""
 
-from qvpipe import files
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from qvpipe import files, plots
 from qvpipe.config import Settings
 from qvpipe.errors import QvpipeError, run
-from qvpipe.learning.folds import assign_folds
+from qvpipe.learning.folds import (
+    assign_folds,
+    class_counts,
+    imbalance,
+    join_groups,
+    missing_classes,
+)
 from qvpipe.learning.targets import targets
 
 
 def splits(settings: Settings) -> None:
-    """Give every video that has frames a fold, inspections whole and classes balanced."""
+    """Write `data/splits.csv`: every video that has frames gets a fold.
+
+    Clips of one inspection and videos that show the same are one group and stay together; classes
+    are balanced. `metrics/splits.json` and `data/splits.png` show how well.
+    """
     index = files.read_table(files.INDEX)
     with_frames = set(files.read_table(files.CLEAN)["video"])
     usable = index[(index["status"] == "ok") & index["video"].isin(with_frames)]
@@ -16,24 +31,50 @@ def splits(settings: Settings) -> None:
         raise QvpipeError(
             "no video could be read; data/index.csv and data/frames.csv say why for each"
         )
-    folds = assign_folds(
-        targets(usable["labels"], len(files.read_classes())),
-        usable["group"].to_numpy(),
-        settings.splits.folds,
-        settings.seed,
-    )
-    table = usable[["video", "group"]].assign(fold=folds)
+    twins = files.read_table(files.TWINS)
+    pairs = zip(twins["video"], twins["twin"], strict=True)
+    joined = join_groups(usable["video"].to_list(), usable["group"].to_list(), pairs)
+    classes = files.read_classes()
+    labels = targets(usable["labels"], len(classes))
+    folds, seed = settings.splits.folds, settings.seed
+    assigned = assign_folds(labels, np.array(joined), folds, seed)
+
+    table = usable[["video"]].assign(group=joined, fold=assigned)
     files.write_table(files.SPLITS, table)
-    left_out = len(index) - len(usable)
+    counts = class_counts(labels, assigned, folds)
+    apart = class_counts(labels, assign_folds(labels, np.arange(len(labels)), folds, seed), folds)
+    with files.replacing(files.SPLITS_PLOT) as temporary:
+        plots.classes_by_folds(classes, counts).savefig(temporary, format="png", dpi=110)
+    summary = {
+        "videos": len(table),
+        "groups": table["group"].nunique(),
+        "groups_before_twins": usable["group"].nunique(),
+        "imbalance": round(imbalance(counts), 5),
+        "imbalance_without_groups": round(imbalance(apart), 5),
+    }
+    files.write_json(files.SPLITS_METRICS, summary)
+    _report(len(index), table, summary)
+    _warn(classes, missing_classes(labels, np.array(joined), assigned, folds))
+
+
+def _report(listed: int, table: pd.DataFrame, summary: dict[str, float]) -> None:
     sizes = table["fold"].value_counts().sort_index().to_list()
     print(
-        f"splits: {len(index)} videos in, {len(usable)} out, {left_out} unreadable or unlabelled; "
-        f"{table['group'].nunique()} inspections in folds of {sizes} videos"
+        f"splits: {listed} videos in, {len(table)} out, {listed - len(table)} unreadable or "
+        f"unlabelled; {summary['groups']} inspections in folds of {sizes} videos; a fold's share "
+        f"of a class is off by {100 * summary['imbalance']:.2f} points on average "
+        f"({100 * summary['imbalance_without_groups']:.2f} if inspections were divided)"
     )
+
+
+def _warn(classes: Sequence[str], missing: Sequence[int]) -> None:
+    if missing:
+        names = ", ".join(classes[number] for number in missing)
+        print(f"warning: no division brings {names} into every fold; lower splits.folds")
 
 
 def main() -> None:
-    """Run the stage."""
+    """Run the stage with the settings of params.yaml."""
     splits(files.read_settings())
 
 

@@ -1,0 +1,55 @@
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from qvpipe import files
+from qvpipe.config import Settings, SplitsSettings
+from qvpipe.stages.clean import clean
+from qvpipe.stages.frames import frames
+from qvpipe.stages.index import index
+from qvpipe.stages.splits import splits
+from qvpipe.video.images import decode_jpeg
+
+Add = Callable[..., Path]
+Label = Callable[[Mapping[str, Sequence[int]]], None]
+
+
+@pytest.fixture
+def cleaned(settings: Settings, add: Add, label: Label) -> Settings:
+    for number in range(6):
+        add(f"v{number}.mp4", frames=12, seed=number)
+    add("v0_again.avi", frames=12, seed=0, codec="mpeg2video")
+    (add("x_1.mp4", seed=7), add("x_2.mp4", seed=8))
+    names = [*(f"v{n}.mp4" for n in range(6)), "v0_again.avi", "x_1.mp4", "x_2.mp4"]
+    label({name: [number % 2] for number, name in enumerate(names)})
+    settings = replace(settings, splits=SplitsSettings(folds=2))
+    for stage in (index, frames, clean):
+        stage(settings)
+    return settings
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_twins_and_clips_of_one_inspection_share_a_fold(cleaned: Settings, seed: int) -> None:
+    splits(replace(cleaned, seed=seed))
+    table = files.read_table(files.SPLITS).set_index("video")
+    assert list(table.columns) == ["group", "fold"]
+    assert len(table) == 9
+    groups = table["group"].to_dict()
+    assert groups["v0_again"] == groups["v0"] == "v0"
+    assert groups["x_1"] == groups["x_2"] == "x"
+    assert (table.groupby("group")["fold"].nunique() == 1).all()
+    assert set(table["fold"]) == {0, 1}
+
+
+def test_the_balance_is_reported(cleaned: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    splits(cleaned)
+    summary = files.read_json(files.SPLITS_METRICS)
+    assert summary["videos"] == 9
+    assert summary["groups"] == 7
+    assert summary["groups_before_twins"] == 8
+    assert 0 <= summary["imbalance"] <= 0.5
+    assert "splits: 9 videos in, 9 out" in capsys.readouterr().out
+    assert files.SPLITS_PLOT.read_bytes().startswith(b"\x89PNG")
+    assert decode_jpeg(files.SPLITS_PLOT.read_bytes()).std() > 10
