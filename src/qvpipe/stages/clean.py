@@ -18,7 +18,7 @@ def clean(settings: Settings) -> None:
     frames = files.read_table(files.FRAMES_TABLE)
     videos = list(frames.loc[frames["status"] == "ok", "video"])
     work = partial(judge_video, settings=settings.clean)
-    judged = each(work, videos, settings.compute.workers, "clean")
+    judged = each(work, videos, settings.compute, "clean")
     table = pd.DataFrame(
         {"video": video, **asdict(judgement)}
         for video, judgements in zip(videos, judged, strict=True)

@@ -17,7 +17,7 @@ def superimages(settings: Settings) -> None:
     """Write `data/superimages/<video>.jpg` for every video that has frames."""
     videos = list(by_video(files.read_table(files.CLEAN)).items())
     work = partial(lay_out, settings=settings.superimages)
-    done = list(each(work, videos, settings.compute.workers, "superimages"))
+    done = list(each(work, videos, settings.compute, "superimages"))
     print(f"superimages: {len(videos)} videos in, {len(done)} out")
 
 
