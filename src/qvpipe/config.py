@@ -103,6 +103,9 @@ class FramesSettings:
     """Shorter side of a stored frame in pixels; smaller videos are not enlarged."""
     quality: Annotated[int, Between(1, 100)] = 92
     """JPEG quality of a stored frame."""
+    timeout_s: Annotated[float, Between(1)] = field(default=300.0, compare=False)
+    """Seconds that reading one video may take before it is given up. Changes no frame, so frames
+    that were taken with another limit stay."""
 
 
 @dataclass(frozen=True)
@@ -244,7 +247,12 @@ class ComputeSettings:
     """What the work runs on; changes no result's meaning, so no stage depends on it."""
 
     workers: Annotated[int, Between(0, 1024)] = 0
-    """Processes that work on videos; 0 is one for each core."""
+    """Processes that work on videos; 0 is one for each core. On a cluster, its cores count."""
+    engine: Literal["local", "ray"] = "local"
+    """What runs the work on videos: processes of this machine, or Ray."""
+    address: str | None = None
+    """The Ray cluster, such as `10.0.0.1:6379`; None for Ray on this machine alone. Its machines
+    see the repository and the raw videos under the same paths as this one."""
     device: str = "auto"
     """`auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, `mps`."""
 

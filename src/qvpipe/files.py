@@ -1,6 +1,7 @@
 """Where every file of the pipeline lies, and how tables and small files are read and written.
 
-All paths are relative to the repository, which is where DVC runs every stage.
+All paths are relative to the repository, which is where DVC runs every stage. Pandas is imported
+where it is used, since every process that works on videos imports this.
 """
 
 import contextlib
@@ -10,12 +11,13 @@ import shutil
 import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from qvpipe import config
 from qvpipe.errors import QvpipeError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PARAMS = Path("params.yaml")
 INDEX = Path("data/index.csv")
@@ -109,12 +111,14 @@ def read_settings() -> config.Settings:
         ) from None
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path) -> "pd.DataFrame":
     """Read a CSV table; ids, labels and every other text stay text, empty cells stay empty.
 
     Raises:
         QvpipeError: If the file is not there.
     """
+    import pandas as pd
+
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError:
@@ -123,12 +127,14 @@ def read_table(path: Path) -> pd.DataFrame:
     return table.assign(**numbers)
 
 
-def read_predictions(path: Path) -> pd.DataFrame:
+def read_predictions(path: Path) -> "pd.DataFrame":
     """Read a table of probabilities: one row for each video (the index), one column a class."""
+    import pandas as pd
+
     return pd.read_csv(path, dtype={"video": str}, index_col="video", keep_default_na=False)
 
 
-def write_table(path: Path, table: pd.DataFrame) -> None:
+def write_table(path: Path, table: "pd.DataFrame") -> None:
     """Write a CSV table whole or not at all."""
     with replacing(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")

@@ -1,17 +1,23 @@
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from qvpipe import files
-from qvpipe.config import Settings
+from qvpipe.config import Settings, as_tree
 from qvpipe.errors import QvpipeError
 from qvpipe.stages import frames as stage
-from qvpipe.stages.frames import frames
+from qvpipe.stages.frames import Task, frames
 from qvpipe.stages.index import index
-from qvpipe.video.reader import sample_frames
+from qvpipe.video.pool import each
 from qvpipe.video.store import unpack
 
 Add = Callable[..., Path]
@@ -84,11 +90,11 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files that are decoded from now on."""
     names: list[str] = []
 
-    def watched(path: Path, count: int) -> object:
-        names.append(path.name)
-        return sample_frames(path, count)
+    def watched(work: object, tasks: Sequence[Task], *rest: Any, **options: Any) -> Any:
+        names.extend(task.file.name for task in tasks)
+        return each(work, tasks, *rest, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(stage, "sample_frames", watched)
+    monkeypatch.setattr(stage, "each", watched)
     return names
 
 
@@ -147,25 +153,92 @@ def test_what_a_stopped_run_left_is_removed_or_made_whole(three: Settings) -> No
     assert files.frames_zip("b").read_bytes() == whole
 
 
-def test_a_stopped_run_keeps_what_is_finished(
-    three: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    three = replace(three, compute=replace(three.compute, workers=1))
+HOSTILE = """
+import os, signal, sys, time
+from qvpipe.errors import run
+from qvpipe.stages import frames as stage
 
-    def stop_at_b(path: Path, count: int) -> object:
-        if path.name == "b.mp4":
-            raise KeyboardInterrupt
-        return sample_frames(path, count)
+sample_frames = stage.sample_frames
 
-    monkeypatch.setattr(stage, "sample_frames", stop_at_b)
-    with pytest.raises(KeyboardInterrupt):
-        frames(three)
-    assert changed_at().keys() == {"a.zip"}
+def hostile(path, count):
+    if path.name == "crash.mp4":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if path.name == "hang.mp4":
+        time.sleep(600)
+    return sample_frames(path, count)
+
+stage.sample_frames = hostile
+if __name__ == "__main__":
+    run(stage.main)
+"""
+"""The stage with a decoder that crashes on one file and hangs on another."""
+
+
+def start_hostile(settings: Settings) -> subprocess.Popen[str]:
+    Path("params.yaml").write_text(yaml.safe_dump(as_tree(settings)))
+    Path("hostile.py").write_text(HOSTILE)
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, "hostile.py"], stdout=pipe, stderr=pipe, text=True)
+
+
+def test_a_crash_or_a_hang_costs_one_video(settings: Settings, add: Add, label: Label) -> None:
+    names = ["a", "crash", "hang", "z"]
+    for name in names:
+        add(f"{name}.mp4", seed=names.index(name))
+    label({f"{name}.mp4": [0] for name in names})
+    index(settings)
+    limited = replace(settings, frames=replace(settings.frames, timeout_s=4))
+    printed, errors = start_hostile(limited).communicate(timeout=120)
+    assert "frames: 4 videos in, 2 out, 2 failed (see data/frames.csv)" in printed, errors
+    table = files.read_table(files.FRAMES_TABLE)
+    assert table["error"].tolist() == [
+        "",
+        "crash.mp4 crashed the process that worked on it (signal 11)",
+        "hang.mp4 took longer than frames.timeout_s (4 s)",
+        "",
+    ]
     before = changed_at()
-    monkeypatch.setattr(stage, "sample_frames", sample_frames)
-    frames(three)
+    assert before.keys() == {"a.zip", "z.zip"}
+    frames(settings)
+    assert changed_at().keys() == {"a.zip", "crash.zip", "hang.zip", "z.zip"}
+    assert {name: changed_at()[name] for name in before} == before
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_run_keeps_what_is_finished(
+    how: signal.Signals, settings: Settings, add: Add, label: Label
+) -> None:
+    add("a.mp4")
+    add("hang.mp4", seed=1)
+    label({"a.mp4": [0], "hang.mp4": [0]})
+    index(settings)
+    process = start_hostile(settings)
+    deadline = time.monotonic() + 60
+    while not files.frames_zip("a").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    before = changed_at()
+    process.send_signal(how)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == (130 if how == signal.SIGINT else -how)
+    assert ("stopped; what was finished is kept" in errors) == (how == signal.SIGINT)
+    frames(settings)
     assert changed_at()["a.zip"] == before["a.zip"]
-    assert changed_at().keys() == {"a.zip", "b.zip"}
+    assert changed_at().keys() == {"a.zip", "hang.zip"}
+
+
+def test_another_limit_of_time_takes_no_frames_again(three: Settings) -> None:
+    frames(three)
+    before = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in zips()}
+    limited = replace(three, frames=replace(three.frames, timeout_s=40))
+    frames(limited)
+    assert {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in zips()} == before
+    shutil.rmtree(files.FRAMES)
+    frames(limited)
+    assert {p.name: p.read_bytes() for p in zips()} == {n: b for n, (_, b) in before.items()}
+
+
+def zips() -> list[Path]:
+    return sorted(files.FRAMES.iterdir())
 
 
 def test_finished_frames_need_no_raw_folder(three: Settings) -> None:

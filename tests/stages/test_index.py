@@ -1,6 +1,5 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +8,6 @@ from qvpipe import files
 from qvpipe.config import Settings
 from qvpipe.errors import QvpipeError
 from qvpipe.stages.index import index
-from qvpipe.video import measure
-from qvpipe.video.measure import Measured
 
 Add = Callable[..., Path]
 Label = Callable[[Mapping[str, Sequence[int]]], None]
@@ -74,36 +71,28 @@ def test_a_file_with_any_ending_counts_if_it_has_labels(
 
 
 def test_nothing_is_read_or_written_again_unless_it_changed(
-    settings: Settings, add: Add, monkeypatch: pytest.MonkeyPatch, label: Label
+    settings: Settings, add: Add, capsys: pytest.CaptureFixture[str], label: Label
 ) -> None:
     add("a.mp4")
     add("b.mp4")
     label({"a.mp4": [0], "b.mp4": [1]})
-    settings = replace(settings, compute=replace(settings.compute, workers=1))
     index(settings)
     assert Path(".dvc/tmp/qvpipe/index.json").is_file()
     before = files.INDEX.stat()
-    measured: list[str] = []
-    real = measure.measure
-
-    def watched(path: Path) -> Measured:
-        measured.append(path.name)
-        return real(path)
-
-    monkeypatch.setattr(measure, "measure", watched)
-
+    capsys.readouterr()
     index(settings)
-    assert measured == []
+    assert "index: 2 videos in" in (bar := capsys.readouterr()).out
+    assert bar.err == ""
     assert files.INDEX.stat() == before
 
     add("b.mp4", frames=8)
     index(settings)
-    assert measured == ["b.mp4"]
+    assert "| 1/1 [" in capsys.readouterr().err
     assert files.read_table(files.INDEX)["frames"].tolist() == [6, 8]
 
     Path(".dvc/tmp/qvpipe/index.json").write_text('{"a": 1}')
     index(settings)
-    assert measured == ["b.mp4", "a.mp4", "b.mp4"]
+    assert "| 2/2 [" in capsys.readouterr().err
 
 
 def test_the_same_bytes_have_the_same_content(settings: Settings, add: Add, label: Label) -> None:

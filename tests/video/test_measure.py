@@ -3,9 +3,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from qvpipe.config import ComputeSettings
 from qvpipe.video.measure import content_hash, measure, measure_all
 
 Render = Callable[..., Path]
+ONE = ComputeSettings(workers=1)
 
 
 def test_content_depends_on_the_bytes_alone(render_clip: Render, tmp_path: Path) -> None:
@@ -31,9 +33,9 @@ def test_results_keep_the_order_of_the_files_whether_cached_or_not(
 ) -> None:
     paths = [render_clip(tmp_path / f"{n}.mp4", frames=n) for n in (3, 4, 5)]
     cache = tmp_path / "cache.json"
-    measure_all(paths[1:2], 1, cache)
+    measure_all(paths[1:2], ONE, 60, cache)
     for _ in range(2):
-        found = measure_all(paths, 1, cache)
+        found = measure_all(paths, ONE, 60, cache)
         assert [result.probe.frames for result in found if result.probe] == [3, 4, 5]
 
 
@@ -41,11 +43,11 @@ def test_a_changed_file_of_the_same_size_is_measured_again(
     render_clip: Render, tmp_path: Path
 ) -> None:
     path, cache = render_clip(tmp_path / "a.mp4", frames=3), tmp_path / "cache.json"
-    (before,) = measure_all([path], 1, cache)
+    (before,) = measure_all([path], ONE, 60, cache)
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
     facts = path.stat()
     os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns + 10**9))
-    (after,) = measure_all([path], 1, cache)
+    (after,) = measure_all([path], ONE, 60, cache)
     assert after.content != before.content

@@ -4,15 +4,17 @@ import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from qvpipe import files
 from qvpipe.config import FramesSettings, Settings
 from qvpipe.errors import QvpipeError, run
-from qvpipe.video.pool import each
+from qvpipe.video.pool import SMALL_RESULTS, each
 from qvpipe.video.reader import VideoError, sample_frames
 from qvpipe.video.store import VERSION, Origin, pack, read_origin
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ def frames(settings: Settings) -> None:
     Raises:
         QvpipeError: If there is work to do and no raw folder, or if no video gives any frames.
     """
+    import pandas as pd
+
     index = files.read_table(files.INDEX)
     usable = index[index["status"] == "ok"]
     folder = files.raw(settings.data.videos)
@@ -72,7 +76,11 @@ def frames(settings: Settings) -> None:
             f"the frames of {len(todo)} videos are still to be taken and there is no folder "
             f"{folder}; put the videos there, or get the frames with `dvc pull`"
         )
-    rows |= {row.video: row for row in each(store, todo, settings.compute.workers, "frames")}
+    done = each(
+        store, todo, settings.compute, "frames",
+        timeout_s=settings.frames.timeout_s, lost=lost, ahead=SMALL_RESULTS,
+    )  # fmt: skip
+    rows |= {row.video: row for row in done}
 
     table = pd.DataFrame([asdict(rows[task.video]) for task in tasks])
     files.write_table(files.FRAMES_TABLE, table)
@@ -81,13 +89,11 @@ def frames(settings: Settings) -> None:
 
 def store(task: Task) -> Row:
     """Store the frames of one video; a video that cannot be read becomes a failed row."""
-    path = files.frames_zip(task.video)
     try:
         sample = sample_frames(task.file, task.settings.count)
     except VideoError as error:
-        path.unlink(missing_ok=True)
-        return Row(task.video, task.content, status="failed", error=str(error))
-    with files.replacing(path) as temporary:
+        return _failed(task, str(error))
+    with files.replacing(files.frames_zip(task.video)) as temporary:
         temporary.write_bytes(pack(sample, task.settings, task.content))
     return _row(task, Origin(task.content, task.settings, sample.pictures, sample.note))
 
@@ -115,6 +121,16 @@ def _copy_renamed(tasks: Sequence[Task], stored: Mapping[str, Origin]) -> dict[s
                 shutil.copyfile(files.frames_zip(source), temporary)
             rows[task.video] = _row(task, stored[source])
     return rows
+
+
+def lost(task: Task, reason: str) -> Row:
+    """Return the row of a video that hung or crashed what read it."""
+    return _failed(task, f"{task.file.name} {reason}")
+
+
+def _failed(task: Task, error: str) -> Row:
+    files.frames_zip(task.video).unlink(missing_ok=True)
+    return Row(task.video, task.content, status="failed", error=error)
 
 
 def _row(task: Task, origin: Origin) -> Row:
@@ -145,7 +161,7 @@ def _failed_before(tasks: Collection[Task]) -> dict[str, Row]:
     }
 
 
-def _report(table: pd.DataFrame) -> None:
+def _report(table: "pd.DataFrame") -> None:
     done = int((table["status"] == "ok").sum())
     failed = len(table) - done
     if not done:

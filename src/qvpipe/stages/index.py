@@ -5,8 +5,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from qvpipe import files
 from qvpipe.config import Settings
@@ -14,6 +13,9 @@ from qvpipe.errors import QvpipeError, run
 from qvpipe.video.labels import Labels, read_class_names, read_labels
 from qvpipe.video.measure import Measured, measure_all
 from qvpipe.video.reader import ENDINGS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS = [
     "video", "file", "group", "labels", "frames", "fps", "duration_s", "width", "height", "codec",
@@ -39,7 +41,7 @@ def index(settings: Settings) -> None:
     videos = _find_videos(folder, labels)
     _check_unique({*labels, *(path.name for path in videos)})
 
-    measured = measure_all(videos, settings.compute.workers, _cache())
+    measured = measure_all(videos, settings.compute, settings.frames.timeout_s, _cache())
     table = _table(
         dict(zip(videos, measured, strict=True)), labels, label_file.name, settings.data.group
     )
@@ -93,8 +95,10 @@ def _check_unique(names: Iterable[str]) -> None:
 
 def _table(
     measured: Mapping[Path, Measured], labels: Labels, label_file: str, group: str
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """Return a row for each video that the folder or the label file names."""
+    import pandas as pd
+
     found = {path.name: result for path, result in measured.items()}
     rows = []
     for file in {**labels, **found}:
@@ -156,7 +160,7 @@ def _write_if_changed(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _report(table: pd.DataFrame, classes: Sequence[str]) -> None:
+def _report(table: "pd.DataFrame", classes: Sequence[str]) -> None:
     usable = table[table["status"] == "ok"]
     failed = len(table) - len(usable)
     details = f", {failed} failed (see {files.INDEX})" if failed else ""

@@ -36,7 +36,7 @@ def superimages(settings: Settings) -> None:
     files.keep_only(files.SUPERIMAGES, {files.superimage(video) for video in judged})
     tasks = [_task(video, frames, settings.superimages) for video, frames in judged.items()]
     todo = [task for task in tasks if read_comment(files.superimage(task.video)) != task.origin]
-    for _ in each(lay_out, todo, settings.compute.workers, "superimages"):
+    for _ in each(lay_out, todo, settings.compute, "superimages"):
         pass
     print(f"superimages: {len(tasks)} videos in, {len(tasks)} out, {len(todo)} of them new")
 

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from qvpipe import files
-from qvpipe.video.pool import each
+from qvpipe.config import ComputeSettings
+from qvpipe.video.pool import SMALL_RESULTS, each
 from qvpipe.video.reader import Probe, VideoError, probe
 
 
@@ -35,23 +36,33 @@ def measure(path: Path) -> Measured:
         return Measured(error=f"{path.name} cannot be read: {error.strerror}")
 
 
-def measure_all(paths: Sequence[Path], workers: int, cache: Path) -> list[Measured]:
+def measure_all(
+    paths: Sequence[Path], compute: ComputeSettings, timeout_s: float, cache: Path
+) -> list[Measured]:
     """Measure files, but not again those that have not changed since the last time.
 
     Args:
         paths: The files.
-        workers: Number of processes; 0 is one for each core.
+        compute: What the work runs on.
+        timeout_s: Seconds that one file may take.
         cache: Where earlier results lie. It only saves time: lost or broken, it is made anew.
     """
     known = _read_cache(cache)
     keys = {path: _key(path) for path in paths}
     new = [path for path in paths if keys[path] not in known]
-    found = dict(zip(new, each(measure, new, workers, "index"), strict=True))
+    results = each(
+        measure, new, compute, "index", timeout_s=timeout_s, lost=_lost, ahead=SMALL_RESULTS
+    )
+    found = dict(zip(new, results, strict=True))
     measured = [found.get(path) or known[keys[path]] for path in paths]
     usable = {keys[p]: m for p, m in zip(paths, measured, strict=True) if m.probe}
     if usable != known:
         files.write_json(cache, {key: asdict(entry) for key, entry in usable.items()})
     return measured
+
+
+def _lost(path: Path, reason: str) -> Measured:
+    return Measured(error=f"{path.name} {reason}")
 
 
 def content_hash(path: Path) -> str:

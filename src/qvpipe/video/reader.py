@@ -344,6 +344,8 @@ def _decode(
                 decoder.skip_frame = "NONREF" if number in optional else "DEFAULT"
                 try:
                     frames = decoder.decode(packet)
+                except MemoryError:
+                    raise
                 except av.error.FFmpegError:
                     yield number, None
                     continue
@@ -471,5 +473,7 @@ def _demux(container: InputContainer, stream: VideoStream) -> Iterator[Packet]:
         for packet in container.demux(stream):
             if packet.size:
                 yield packet
+    except MemoryError:
+        raise
     except (OSError, av.error.FFmpegError):
         return

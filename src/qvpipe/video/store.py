@@ -69,8 +69,9 @@ def pack(sample: Sample, settings: FramesSettings, content: str) -> bytes:
             member.create_system = 3  # Python writes another value on Windows.
             member.external_attr = 0o644 << 16
             archive.writestr(member, encode_jpeg(frame, settings.quality))
-        origin = Origin(content, settings, sample.pictures, sample.note)
-        archive.comment = json.dumps(asdict(origin), sort_keys=True).encode()
+        origin = asdict(Origin(content, settings, sample.pictures, sample.note))
+        del origin["settings"]["timeout_s"]  # It changes no frame.
+        archive.comment = json.dumps(origin, sort_keys=True).encode()
     return buffer.getvalue()
 
 
