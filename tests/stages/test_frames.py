@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from qvpipe import files
-from qvpipe.config import Settings
+from qvpipe.config import FramesSettings, Settings
 from qvpipe.errors import QvpipeError
 from qvpipe.stages import frames as stage
 from qvpipe.stages.frames import frames
 from qvpipe.stages.index import index
-from qvpipe.video.reader import sample_frames
+from qvpipe.video.candidates import take_candidates
 from qvpipe.video.store import unpack
 
 Add = Callable[..., Path]
@@ -105,17 +105,17 @@ def test_a_stopped_run_keeps_what_is_finished(
 ) -> None:
     three = replace(three, compute=replace(three.compute, workers=1))
 
-    def stop_at_b(path: Path, count: int) -> object:
+    def stop_at_b(path: Path, settings: FramesSettings) -> object:
         if path.name == "b.mp4":
             raise KeyboardInterrupt
-        return sample_frames(path, count)
+        return take_candidates(path, settings)
 
-    monkeypatch.setattr(stage, "sample_frames", stop_at_b)
+    monkeypatch.setattr(stage, "take_candidates", stop_at_b)
     with pytest.raises(KeyboardInterrupt):
         frames(three)
     assert changed_at().keys() == {"a.zip"}
     before = changed_at()
-    monkeypatch.setattr(stage, "sample_frames", sample_frames)
+    monkeypatch.setattr(stage, "take_candidates", take_candidates)
     frames(three)
     assert changed_at()["a.zip"] == before["a.zip"]
     assert changed_at().keys() == {"a.zip", "b.zip"}
@@ -158,7 +158,7 @@ def test_a_video_that_broke_off_says_so(
     frames(settings)
     (note,) = files.read_table(files.FRAMES_TABLE)["note"]
     assert note.startswith("only ")
-    assert "warning: 1 videos are damaged" in capsys.readouterr().out
+    assert "warning: 1 videos are damaged or short" in capsys.readouterr().out
     frames(settings)
     assert files.read_table(files.FRAMES_TABLE)["note"].tolist() == [note]
 

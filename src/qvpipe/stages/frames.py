@@ -9,8 +9,9 @@ import pandas as pd
 from qvpipe import files
 from qvpipe.config import FramesSettings, Settings
 from qvpipe.errors import QvpipeError, run
+from qvpipe.video.candidates import take_candidates
 from qvpipe.video.pool import each
-from qvpipe.video.reader import VideoError, sample_frames
+from qvpipe.video.reader import VideoError
 from qvpipe.video.store import Origin, pack, read_origin
 
 
@@ -75,7 +76,7 @@ def store(task: Task) -> Row:
     """Store the frames of one video; a video that cannot be read becomes a failed row."""
     path = files.frames_zip(task.video)
     try:
-        sample = sample_frames(task.file, task.settings.count)
+        sample = take_candidates(task.file, task.settings)
     except VideoError as error:
         path.unlink(missing_ok=True)
         return Row(task.video, task.content, status="failed", error=str(error))
@@ -138,7 +139,9 @@ def _report(table: pd.DataFrame) -> None:
     print(f"frames: {len(table)} videos in, {done} out{details}")
     partial = table[table["note"] != ""]
     if len(partial):
-        print(f"warning: {len(partial)} videos are damaged and were read in part (column note)")
+        print(
+            f"warning: {len(partial)} videos are damaged or short (column note of {files.FRAMES_TABLE})"
+        )
 
 
 def main() -> None:
