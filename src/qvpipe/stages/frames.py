@@ -140,7 +140,8 @@ def _report(table: pd.DataFrame) -> None:
     partial = table[table["note"] != ""]
     if len(partial):
         print(
-            f"warning: {len(partial)} videos are damaged or short (column note of {files.FRAMES_TABLE})"
+            f"warning: {len(partial)} videos are damaged or short (see note in "
+            f"{files.FRAMES_TABLE})"
         )
 
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+import av
 import decord
 
 from qvpipe.video.packets import Survey, Video, VideoError, open_video
@@ -94,7 +95,7 @@ def _read(path: Path, indices: Collection[int], pictures: int) -> Iterator[Image
 
 
 def _refuse_what_decord_alters(video: Video) -> None:
-    survey, decoder = video.survey, video.decoder
+    survey, decoder, layout = video.survey, video.decoder, video.decoder.format
     reason = ""
     if survey.missing or not all(packet.sound for packet in survey.packets):
         reason = "is damaged, which decord hides"
@@ -102,15 +103,16 @@ def _refuse_what_decord_alters(video: Video) -> None:
         reason = "is a transport stream, in which decord loses pictures"
     elif decoder.field_order not in PROGRESSIVE:
         reason = "is interlaced, and decord mixes the fields"
-    elif (survey.width % 2 or survey.height % 2) and _subsampled(video):
+    elif (survey.width % 2 or survey.height % 2) and _subsampled(layout):
         reason = "has an odd size, which decord colours differently"
+    elif layout is not None and layout.components[0].bits > 8:
+        reason = "has more than 8 bits a colour, which decord rounds differently"
     if reason:
         raise VideoError(f"{video.path.name} {reason}; {ADVICE}")
 
 
-def _subsampled(video: Video) -> bool:
+def _subsampled(layout: av.VideoFormat | None) -> bool:
     """Say whether several pixels share a colour."""
-    layout = video.decoder.format
     return layout is not None and (layout.chroma_width(2), layout.chroma_height(2)) != (2, 2)
 
 

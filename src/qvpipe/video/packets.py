@@ -34,6 +34,8 @@ DEFAULT_RATE = 25.0
 MAX_PIXELS = 8192 * 8192
 """A picture with more is refused before memory is taken for it. 8K video has half of that."""
 
+DECODER_OPTIONS = {"max_pixels": str(MAX_PIXELS)}
+
 KEPT_BYTES = 64 * 2**20
 """Packets are kept in memory up to this size in all; a larger file is read again instead."""
 
@@ -170,7 +172,7 @@ def _open(path: Path, briefly: bool = False) -> InputContainer:
             raise VideoError(f"{path.name} is {kind}, not a video file")
         if facts.st_size == 0:
             raise VideoError(f"{path.name} is empty (0 bytes)")
-        options = DECODE_NOTHING if briefly else None
+        options = DECODER_OPTIONS | (DECODE_NOTHING if briefly else {})
         return av.open(f"file:{path}", metadata_errors="replace", options=options)
     except (av.error.InvalidDataError, av.error.EOFError):
         raise VideoError(f"{path.name} {_what_it_is(path)}") from None
@@ -195,13 +197,8 @@ def _video_stream(container: InputContainer, path: Path) -> VideoStream:
     stream = streams[0]
     if stream.codec_context is None:
         raise VideoError(f"{path.name} is coded in a way that no installed decoder knows")
-    if stream.codec_context.width * stream.codec_context.height > MAX_PIXELS:
-        raise VideoError(
-            f"{path.name} says that its pictures have {stream.codec_context.width} x "
-            f"{stream.codec_context.height} pixels; {MAX_PIXELS} in all is the most that is read"
-        )
     stream.codec_context.thread_count = 1
-    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+    stream.codec_context.options = DECODER_OPTIONS
     return stream
 
 

@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from qvpipe.video.packets import (
     ENDINGS,
+    MAX_PIXELS,
     DataPacket,
     Packet,
     Survey,
@@ -266,9 +267,11 @@ def _sample_in_full(video: Video, count: int, choose: Choose, prepare: Prepare |
             stamps.append(frame.pts)
         sound = _sound_pictures(shown, damaged, packets)
         if not sound:
-            raise VideoError(
-                f"{video.path.name} holds no picture that can be decoded without errors"
-            )
+            # FFmpeg forgets a size that is beyond its limit.
+            what = "can be decoded without errors"
+            if not survey.width:
+                what = f"says its size and has no more than {MAX_PIXELS} pixels"
+            raise VideoError(f"{video.path.name} holds no picture that {what}")
         keys = [i for i, position in enumerate(sound) if packets[shown[position]].key]
         indices = choose(len(sound), count, keys)
         chosen = [sound[index] for index in indices]
@@ -328,17 +331,25 @@ def assemble(
 
 def is_plain(survey: Survey) -> bool:
     """Say whether the packets alone tell which of them holds which picture."""
+    return not doubt(survey)
+
+
+def doubt(survey: Survey) -> str:
+    """Return why the packets alone don't tell which of them holds which picture; empty if so."""
     stamps = [packet.pts for packet in survey.packets]
     known = [pts for pts in stamps if pts is not None]
-    return (
-        survey.codec in ONE_PICTURE_PER_PACKET
-        and survey.container in TELLS_TIMES
-        and all(packet.sound for packet in survey.packets)
-        and len(set(known)) == len(stamps)
-        and survey.packets[0].key
-        # Pictures before the first keyframe refer to what isn't there, and decoders drop them.
-        and stamps[0] == min(known)
-    )
+    doubts = {
+        "a codec with more or fewer pictures than packets": (
+            survey.codec not in ONE_PICTURE_PER_PACKET
+        ),
+        "a container without times": survey.container not in TELLS_TIMES,
+        "damaged packets": not all(packet.sound for packet in survey.packets),
+        "packets without times of their own": len(set(known)) < len(stamps),
+        "no keyframe at the start": not survey.packets[0].key,
+        # They refer to what isn't there, and decoders drop them.
+        "pictures before the first keyframe": bool(known) and stamps[0] != min(known),
+    }
+    return next((reason for reason, applies in doubts.items() if applies), "")
 
 
 def in_order_of_time(survey: Survey) -> list[int]:
