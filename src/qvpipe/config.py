@@ -103,6 +103,11 @@ class FramesSettings:
     """Shorter side of a stored frame in pixels; smaller videos are not enlarged."""
     quality: Annotated[int, Between(1, 100)] = 92
     """JPEG quality of a stored frame."""
+    sampling: Literal["even", "keyframe"] = "even"
+    """`keyframe` takes the keyframe nearest to each candidate's place instead, which decodes less
+    of a long video."""
+    decoder: Literal["pyav", "decord"] = "pyav"
+    """`decord` is the package of that name; it refuses some videos that `pyav` reads."""
     timeout_s: Annotated[float, Between(1)] = field(default=300.0, compare=False)
     """Seconds that reading one video may take before it is given up. Changes no frame, so frames
     that were taken with another limit stay."""

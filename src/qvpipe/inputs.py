@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qvpipe.config import ModelSettings, Settings
+from qvpipe.video.candidates import take_candidates
 from qvpipe.video.choose import choose
 from qvpipe.video.images import Image, decode_jpeg, square
 from qvpipe.video.quality import Judgement, judge
-from qvpipe.video.reader import sample_frames
 from qvpipe.video.store import StoredFrames, pack, unpack
 from qvpipe.video.superimage import superimage_jpeg
 
@@ -47,7 +47,7 @@ def video_views(path: Path, settings: Settings, members: Sequence[str]) -> dict[
     Raises:
         VideoError: If the video cannot be read.
     """
-    sample = sample_frames(path, settings.frames.count)
+    sample = take_candidates(path, settings.frames)
     stored = unpack(pack(sample, settings.frames, content=""))
     judged = judge(stored.facts, settings.clean)
     views = {}

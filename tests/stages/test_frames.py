@@ -3,19 +3,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from qvpipe import files
-from qvpipe.config import Settings, as_tree
+from qvpipe.config import ComputeSettings, Settings, as_tree
 from qvpipe.errors import QvpipeError
 from qvpipe.stages import frames as stage
-from qvpipe.stages.frames import Task, frames
+from qvpipe.stages.frames import Row, Task, frames
 from qvpipe.stages.index import index
 from qvpipe.video.pool import each
 from qvpipe.video.store import unpack
@@ -90,9 +89,15 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files that are decoded from now on."""
     names: list[str] = []
 
-    def watched(work: object, tasks: Sequence[Task], *rest: Any, **options: Any) -> Any:
+    def watched(
+        work: Callable[[Task], Row],
+        tasks: Sequence[Task],
+        compute: ComputeSettings,
+        title: str,
+        **options: object,
+    ) -> Iterator[Row]:
         names.extend(task.file.name for task in tasks)
-        return each(work, tasks, *rest, **options)  # type: ignore[arg-type]
+        return each(work, tasks, compute, title)
 
     monkeypatch.setattr(stage, "each", watched)
     return names
@@ -158,16 +163,16 @@ import os, signal, sys, time
 from qvpipe.errors import run
 from qvpipe.stages import frames as stage
 
-sample_frames = stage.sample_frames
+take_candidates = stage.take_candidates
 
-def hostile(path, count):
+def hostile(path, settings):
     if path.name == "crash.mp4":
         os.kill(os.getpid(), signal.SIGSEGV)
     if path.name == "hang.mp4":
         time.sleep(600)
-    return sample_frames(path, count)
+    return take_candidates(path, settings)
 
-stage.sample_frames = hostile
+stage.take_candidates = hostile
 if __name__ == "__main__":
     run(stage.main)
 """
@@ -278,7 +283,7 @@ def test_a_video_that_broke_off_says_so(
     frames(settings)
     (note,) = files.read_table(files.FRAMES_TABLE)["note"]
     assert note.startswith("only ")
-    assert "warning: 1 videos are damaged" in capsys.readouterr().out
+    assert "warning: 1 videos are damaged or short" in capsys.readouterr().out
     frames(settings)
     assert files.read_table(files.FRAMES_TABLE)["note"].tolist() == [note]
 

@@ -1,15 +1,29 @@
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
 import pytest
+from av.video.stream import VideoStream
 
-from qvpipe.video import reader
-from qvpipe.video.reader import Sample, VideoError, probe, sample_frames
+from qvpipe.video import packets, reader
+from qvpipe.video.packets import Packet, open_video
+from qvpipe.video.reader import (
+    Image,
+    Sample,
+    VideoError,
+    keyframe_positions,
+    positions,
+    probe,
+    sample_frames,
+)
 from tests.conftest import REAL_CLIPS
 from tests.video.reference import decode_all
 
@@ -28,6 +42,10 @@ FAST: dict[str, dict[str, Any]] = {
     "hevc.mp4": {"codec": "libx265", "x265-params": X265},
     "hevc_open_gops.mkv": {"codec": "libx265", "x265-params": f"{X265}:open-gop=1"},
     "hevc_layers.mp4": {"codec": "libx265", "x265-params": f"{X265}:temporal-layers=3"},
+    "ten_bits.mkv": {"codec": "libx265", "pix_fmt": "yuv420p10le", "x265-params": X265},
+    "mpeg2.mkv": {"codec": "mpeg2video", "bf": "2", "g": "12"},
+    "mjpeg.mov": {"codec": "mjpeg", "pix_fmt": "yuvj422p"},
+    "av1.mp4": {"codec": "libsvtav1", "preset": "12", "g": "12", "svtav1-params": "lp=1"},
     "vp9.webm": {"codec": "libvpx-vp9", "g": "12", "deadline": "realtime"},
     "vp9_hidden_pictures.mkv": {
         "codec": "libvpx-vp9", "auto-alt-ref": "1", "lag-in-frames": "16", "cpu-used": "8",
@@ -45,6 +63,9 @@ FULL: dict[str, dict[str, Any]] = {
     "no_times.avi": {"codec": "mpeg4", "bf": "2", "g": "12"},
     "wrong_times.avi": {"bf": "2", "g": "12"},
     "mpeg4.mp4": {"codec": "mpeg4", "bf": "2", "g": "12"},
+    "flash.flv": {"codec": "flv"},
+    "windows.wmv": {"codec": "wmv2"},
+    "mpeg4.avi": {"codec": "mpeg4", "g": "12"},
     "mjpeg.avi": {"codec": "mjpeg", "pix_fmt": "yuvj420p"},
     "no_container.h264": {"bf": "2", "g": "12"},
     "no_keyframes.mp4": {"x264-params": "intra-refresh=1:keyint=12:bframes=0"},
@@ -67,7 +88,13 @@ def assert_true(path: Path, sample: Sample, count: int) -> None:
         np.array_equal(frame, truth[index])
         for frame, index in zip(sample.frames, expected, strict=True)
     )
-    assert sample.note == ""
+    assert sample.note.count("some repeat") == (len(truth) < count)
+    assert "only" not in sample.note
+
+
+def where_needed(path: Path, count: int) -> Sample | None:
+    with open_video(path, briefly=True) as video:
+        return reader._sample_where_needed(video, count, reader._choose_middles, None)
 
 
 def without_fast_path(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +134,7 @@ def test_what_cannot_be_trusted_is_decoded_in_full(
     name: str, render_clip: Render, tmp_path: Path
 ) -> None:
     path = render_clip(tmp_path / name, **FULL[name])
-    assert reader._sample_where_needed(path, reader._survey(path), 27) is None
+    assert where_needed(path, 27) is None
     for count in (1, 9, 27):
         assert_true(path, sample_frames(path, count), count)
 
@@ -123,6 +150,175 @@ def test_both_ways_give_the_same(
     np.testing.assert_array_equal(fast.frames, full.frames)
     np.testing.assert_array_equal(fast.indices, full.indices)
     np.testing.assert_allclose(fast.times, full.times)
+
+
+@pytest.mark.parametrize("name", [n for n in FAST if Path(n).suffix in (".mp4", ".mkv", ".mov")])
+def test_opening_briefly_tells_the_same_of_every_packet(
+    name: str, render_clip: Render, tmp_path: Path
+) -> None:
+    path = render_clip(tmp_path / name, **FAST[name])
+    with open_video(path) as video, open_video(path, briefly=True) as brief:
+        assert brief.survey.packets == video.survey.packets
+        assert brief.survey.rate == video.survey.rate
+
+
+@pytest.mark.parametrize("name", ["b_pictures.mp4", "mpeg2.mpeg", "no_times.avi"])
+def test_packets_that_do_not_fit_into_memory_are_read_again(
+    name: str, render_clip: Render, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = render_clip(tmp_path / name, **{**FAST, **FULL}[name])
+    monkeypatch.setattr(packets, "KEPT_BYTES", 5000)
+    with open_video(path) as video:
+        assert video.kept is None
+    assert_true(path, sample_frames(path, 9), 9)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "count", "keys", "expected"),
+    [
+        (100, 4, [0, 10, 30, 45, 60, 99], [10, 30, 60, 99]),
+        (100, 4, [], [12, 37, 62, 87]),
+        # 24 and 25 belong to different quarters; of two at the same distance the earlier is taken.
+        (100, 4, [24, 25, 36, 38], [24, 36, 62, 87]),
+        (3, 6, [0, 1, 2], [0, 0, 1, 1, 2, 2]),
+        (1, 3, [0], [0, 0, 0]),
+    ],
+)
+def test_the_keyframe_nearest_to_the_middle_of_a_part_is_taken(
+    pictures: int, count: int, keys: list[int], expected: list[int]
+) -> None:
+    assert keyframe_positions(pictures, count, keys) == expected
+
+
+@pytest.mark.parametrize("pictures", range(1, 60))
+def test_a_part_holds_its_own_middle(pictures: int) -> None:
+    for count in range(1, pictures + 1):
+        every = list(range(pictures))
+        assert keyframe_positions(pictures, count, every) == positions(pictures, count)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *["short_gops.mkv", "open_gops.mp4", "mpeg2.mpeg", "hevc_open_gops.mkv", "vp9.webm"],
+        *["mpeg4.mp4", "no_times.avi", "animation.gif"],
+    ],
+)
+def test_sampled_keyframes_are_the_pictures_that_they_say_they_are(
+    name: str, render_clip: Render, tmp_path: Path
+) -> None:
+    path = render_clip(tmp_path / name, **{**FAST, **FULL}[name])
+    truth = decode_all(path)
+    keys = keyframes(path)
+    for count in (1, 4, 9, 27):
+        even = sample_frames(path, count)
+        sample = sample_frames(path, count, sampling="keyframe")
+        assert sample.indices.tolist() == keyframe_positions(len(truth), count, keys)
+        for frame, index in zip(sample.frames, sample.indices, strict=True):
+            np.testing.assert_array_equal(frame, truth[index])
+        assert sample.times.tolist() == pytest.approx((sample.indices / 25).tolist(), abs=2e-3)
+        assert sample.pictures == even.pictures == len(truth)
+
+
+def test_nothing_but_keyframes_is_decoded_where_each_part_has_one(
+    render_clip: Render, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = render_clip(tmp_path / "a.mp4", **{"x264-params": "keyint=6:bframes=2:open-gop=1"})
+    without_full_decode(monkeypatch)
+    decoded: list[int] = []
+    within = reader._within
+
+    def count(packets: Any, run: Any) -> Any:  # noqa: ANN401
+        for number, packet in within(packets, run):
+            decoded.append(number)
+            yield number, packet
+
+    monkeypatch.setattr(reader, "_within", count)
+    sample_frames(path, 9, sampling="keyframe")
+    assert len(decoded) == 9
+    decoded.clear()
+    sample_frames(path, 9)
+    assert len(decoded) > 9
+
+
+@pytest.mark.parametrize("name", ["b_pictures.mp4", "turned_left.mp4", "no_times.avi"])
+def test_each_picture_is_prepared_as_soon_as_it_is_decoded(
+    name: str, render_clip: Render, tmp_path: Path
+) -> None:
+    path = render_clip(tmp_path / name, **{**FAST, **FULL}[name])
+
+    def halve(image: Image) -> Image:
+        assert image.flags.c_contiguous
+        return image[::2, ::2]
+
+    whole = sample_frames(path, 9).frames
+    np.testing.assert_array_equal(sample_frames(path, 9, prepare=halve).frames, whole[:, ::2, ::2])
+
+
+def test_a_video_with_fewer_pictures_says_that_some_repeat(
+    render_clip: Render, tmp_path: Path
+) -> None:
+    sample = sample_frames(render_clip(tmp_path / "a.mp4", frames=5), 9)
+    assert sample.indices.tolist() == [0, 0, 1, 1, 2, 3, 3, 4, 4]
+    assert sample.note == "5 pictures are fewer than 9 frames, so some repeat"
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi", "a.mpeg"])
+@pytest.mark.parametrize("rotation", [0, 90])
+def test_the_shape_of_pixels_is_told(name: str, rotation: int, tmp_path: Path) -> None:
+    codec = {"a.avi": "mpeg4", "a.mpeg": "mpeg2video"}.get(name, "libx264")
+    path = tmp_path / name
+    with av.open(path, "w") as container:
+        stream = cast("VideoStream", container.add_stream(codec, rate=25))
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        # An aspect of the picture that MPEG-2 can name: 16 to 9.
+        stream.codec_context.sample_aspect_ratio = Fraction(32, 27)
+        if rotation and name == "a.mp4":
+            stream.set_display_rotation(rotation)
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame(96, 64, "yuv420p")))
+        container.mux(stream.encode(None))
+    sample = sample_frames(path, 3)
+    turned = rotation and name == "a.mp4"
+    assert sample.frames.shape[1:3] == ((96, 64) if turned else (64, 96))
+    assert sample.pixel_aspect == pytest.approx(27 / 32 if turned else 32 / 27, rel=1e-3)
+    assert probe(path).pixel_aspect == pytest.approx(32 / 27, rel=1e-3)
+
+
+def test_a_long_video(render_clip: Render, tmp_path: Path) -> None:
+    path = render_clip(tmp_path / "a.mp4", frames=10_000, size=(32, 32), preset="ultrafast")
+    sample = sample_frames(path, 9)
+    assert sample.pictures == 10_000
+    with av.open(path) as container:
+        for k, frame in enumerate(container.decode(video=0)):
+            for place in np.flatnonzero(sample.indices == k):
+                np.testing.assert_array_equal(
+                    sample.frames[place], frame.to_ndarray(format="rgb24")
+                )
+
+
+def test_8k_video_is_read_in_less_than_a_gibibyte(tmp_path: Path) -> None:
+    path = tmp_path / "8k.mp4"
+    with av.open(path, "w") as container:
+        options = {"preset": "ultrafast", "threads": "2"}
+        stream = container.add_stream("libx264", rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = 7680, 4320, "yuv420p"
+        frame = av.VideoFrame(7680, 4320, "yuv420p")
+        for _ in range(9):
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    script = (
+        "import resource, sys; from pathlib import Path\n"
+        "from qvpipe.config import FramesSettings\n"
+        "from qvpipe.video.candidates import take_candidates\n"
+        "sample = take_candidates(Path(sys.argv[1]), FramesSettings(count=27, size=448))\n"
+        "assert sample.frames.shape == (27, 448, 796, 3), sample.frames.shape\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 2**20
 
 
 @pytest.mark.parametrize("at_keyframe", [False, True])
@@ -161,7 +357,7 @@ def test_pictures_that_an_edit_list_hides_do_not_count(
 
 def test_damage_reaches_as_far_as_pictures_refer() -> None:
     keys = {0, 4, 8}
-    packets = [reader._Packet(pts=0, key=i in keys, shown=True, sound=True) for i in range(10)]
+    packets = [Packet(pts=0, key=i in keys, shown=True, sound=True) for i in range(10)]
     # 5 and 6 follow the keyframe 4 in the file, but are shown before it and refer to 3 as well.
     shown = [0, 2, 1, 3, 5, 6, 4, 7, 8, 9]
     sound = reader._sound_pictures(shown, {2}, packets)
@@ -303,6 +499,71 @@ def test_a_file_without_its_end_that_says_where_pictures_lie(
         sample_frames(path, 9)
 
 
+@pytest.mark.parametrize("side", [12_000, 50_000])
+def test_pictures_too_large_to_be_true_are_refused(
+    side: int, render_clip: Render, tmp_path: Path
+) -> None:
+    path = render_clip(tmp_path / "a.mov", codec="rawvideo", pix_fmt="rgb24", frames=2)
+    data = bytearray(path.read_bytes())
+    entry = data.index(b"raw ", data.index(b"stsd"))
+    data[entry + 28 : entry + 32] = side.to_bytes(2) * 2
+    path.write_bytes(data)
+    with pytest.raises(VideoError, match=r"a\.mov holds no picture .* more than 67108864 pixels"):
+        sample_frames(path, 9)
+
+
+def test_a_stream_that_becomes_too_large_gives_what_came_before(
+    render_clip: Render, tmp_path: Path
+) -> None:
+    path = render_clip(tmp_path / "a.avi", codec="mjpeg", pix_fmt="yuvj420p")
+    data = bytearray(path.read_bytes())
+    with av.open(path) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    start = data.index(bytes(packets[30]))
+    header = data.index(b"\xff\xc0", start)
+    data[header + 5 : header + 9] = (12_000).to_bytes(2) * 2
+    path.write_bytes(data)
+    sample = sample_frames(path, 9)
+    assert sample.note == "only 59 of 60 pictures can be read"
+
+
+def test_an_encrypted_video_says_so(render_clip: Render, tmp_path: Path) -> None:
+    path = remux(
+        render_clip(tmp_path / "a.mp4"),
+        tmp_path / "b.mp4",
+        encryption_scheme="cenc-aes-ctr",
+        encryption_key="00112233445566778899aabbccddeeff",
+        encryption_kid="ab" * 16,
+    )
+    for read in (probe, lambda path: sample_frames(path, 9)):
+        with pytest.raises(VideoError, match=r"b\.mp4 is encrypted"):
+            read(path)
+
+
+def test_only_files_are_read(render_clip: Render, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    (tmp_path / "folder.mp4").mkdir()
+    (tmp_path / "dangling.mp4").symlink_to(tmp_path / "nowhere")
+    for name, reason in (
+        ("pipe.mp4", "is a pipe, a socket or a device, not a video file"),
+        ("folder.mp4", "is a folder, not a video file"),
+        ("dangling.mp4", "cannot be opened: No such file"),
+    ):
+        with pytest.raises(VideoError, match=f"{name} {reason}"):
+            sample_frames(tmp_path / name, 9)
+    link = tmp_path / "link:1.mp4"
+    link.symlink_to(render_clip(tmp_path / "a.mp4"))
+    assert_true(link, sample_frames(link, 9), 9)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="an administrator may read every file")
+def test_a_file_that_may_not_be_read(render_clip: Render, tmp_path: Path) -> None:
+    path = render_clip(tmp_path / "a.mp4")
+    path.chmod(0)
+    with pytest.raises(VideoError, match=r"a\.mp4 cannot be opened: Permission denied"):
+        sample_frames(path, 9)
+
+
 def test_sound_alone_is_no_video(tmp_path: Path) -> None:
     path = tmp_path / "sound.mp4"
     with av.open(path, "w") as container:
@@ -315,6 +576,15 @@ def test_sound_alone_is_no_video(tmp_path: Path) -> None:
         container.mux(stream.encode(None))
     with pytest.raises(VideoError, match=r"sound\.mp4 has no video stream"):
         sample_frames(path, 9)
+
+
+def keyframes(path: Path) -> list[int]:
+    with av.open(path) as container:
+        if path.suffix == ".avi":
+            return [k for k, frame in enumerate(container.decode(video=0)) if frame.key_frame]
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    packets.sort(key=lambda packet: packet.pts or 0)
+    return [index for index, packet in enumerate(packets) if packet.is_keyframe]
 
 
 def remux(source: Path, path: Path, first: int = 0, earlier_s: float = 0.0, **options: str) -> Path:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from qvpipe import files
 from qvpipe.config import FramesSettings, Settings
 from qvpipe.errors import QvpipeError, run
+from qvpipe.video.candidates import take_candidates
 from qvpipe.video.pool import SMALL_RESULTS, each
-from qvpipe.video.reader import VideoError, sample_frames
+from qvpipe.video.reader import VideoError
 from qvpipe.video.store import VERSION, Origin, pack, read_origin
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def frames(settings: Settings) -> None:
 def store(task: Task) -> Row:
     """Store the frames of one video; a video that cannot be read becomes a failed row."""
     try:
-        sample = sample_frames(task.file, task.settings.count)
+        sample = take_candidates(task.file, task.settings)
     except VideoError as error:
         return _failed(task, str(error))
     with files.replacing(files.frames_zip(task.video)) as temporary:
@@ -170,7 +171,10 @@ def _report(table: "pd.DataFrame") -> None:
     print(f"frames: {len(table)} videos in, {done} out{details}")
     partial = table[table["note"] != ""]
     if len(partial):
-        print(f"warning: {len(partial)} videos are damaged and were read in part (column note)")
+        print(
+            f"warning: {len(partial)} videos are damaged or short (see note in "
+            f"{files.FRAMES_TABLE})"
+        )
 
 
 def main() -> None:

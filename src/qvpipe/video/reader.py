@@ -1,35 +1,49 @@
-"""Evenly spaced frames of a video, pixel for pixel those of a full sequential decode.
+"""Frames of a video, pixel for pixel those of a full sequential decode.
 
 The packets of a file are listed first, which costs next to nothing. Where the list tells beyond
 doubt which packet holds which picture, only what the wanted pictures refer to is decoded: from
 the keyframe before each of them, without the pictures between that nothing refers to. Otherwise,
 or as soon as anything looks odd on the way, the whole file is decoded in order. Neither way seeks,
-so neither needs an index in the file, and neither holds more of it in memory than it returns.
+so neither needs an index in the file.
 """
 
 import bisect
 import itertools
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import Literal, TypeAlias, cast
 
 import av
 import av.error
 import cv2
 import numpy as np
 import numpy.typing as npt
-from av.container import InputContainer
-from av.stream import Disposition
-from av.video.stream import VideoStream
 
-from qvpipe.errors import QvpipeError
+from qvpipe.video.packets import (
+    ENDINGS,
+    MAX_PIXELS,
+    DataPacket,
+    Packet,
+    Survey,
+    Video,
+    VideoError,
+    open_video,
+)
+
+__all__ = ["ENDINGS", "Image", "Probe", "Sample", "VideoError", "positions", "probe"]
+__all__ += ["sample_frames"]
 
 Image = npt.NDArray[np.uint8]
 """A picture, [height, width, 3], RGB."""
 
-Packet: TypeAlias = "av.Packet[VideoStream]"
+Sampling = Literal["even", "keyframe"]
+Decoder = Literal["pyav", "decord"]
+
+Choose: TypeAlias = Callable[[int, int, Sequence[int]], list[int]]
+"""Says which pictures to take: from their number, how many are wanted, and which are keyframes."""
+
+Prepare: TypeAlias = Callable[[Image], Image]
 
 ONE_PICTURE_PER_PACKET = frozenset(
     ["h264", "hevc", "vp9", "av1", "mpeg1video", "mpeg2video", "mjpeg", "prores", "ffv1"]
@@ -41,7 +55,7 @@ TELLS_TIMES = frozenset(["mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegts", "
 """Containers that store when a picture is shown. AVI doesn't, and what FFmpeg puts there instead
 can be wrong without looking so."""
 
-SKIPPABLE = frozenset(["h264"])
+SKIPPABLE = frozenset(["h264", "mpeg1video", "mpeg2video"])
 """Codecs that mark pictures to which nothing refers beyond doubt. In HEVC the mark speaks of a
 picture's own temporal layer only."""
 
@@ -49,28 +63,14 @@ DELIMITED = frozenset(["mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flv"])
 """Containers that store where a packet ends. In the others a damaged beginning makes a packet
 part of the one before, which only decoding that one reveals."""
 
-ENDINGS = frozenset(
-    [
-        *[".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov"],
-        *[".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".vob", ".webm", ".wmv"],
-    ]
-)
-"""How the names of video files end, in lower case."""
-
-DEFAULT_RATE = 25.0
-"""Pictures per second of a file that tells nothing of time."""
-
-
-class VideoError(QvpipeError):
-    """A video that cannot be read; the message names it and the reason."""
-
 
 @dataclass(frozen=True)
 class Sample:
-    """Frames taken from a video, evenly spaced, in order of time."""
+    """Frames taken from a video, in order of time."""
 
     frames: Image
-    """uint8 [count, height, width, 3], RGB as a player shows them, rotation applied."""
+    """uint8 [count, height, width, 3], RGB as a player shows them, rotation applied; one pixel
+    for each that is stored, also where `pixel_aspect` is not 1."""
     indices: npt.NDArray[np.int64]
     """[count], which picture of the video each is, from 0."""
     times: npt.NDArray[np.float64]
@@ -78,7 +78,10 @@ class Sample:
     pictures: int
     """Number of pictures of the video that can be read."""
     note: str = ""
-    """What is wrong with a video that could be read in part; empty for a sound one."""
+    """What is wrong with a video that could be read in part, or that it has fewer pictures than
+    were wanted; empty otherwise."""
+    pixel_aspect: float = 1.0
+    """Width over height of a pixel in `frames`."""
 
 
 @dataclass(frozen=True)
@@ -91,34 +94,8 @@ class Probe:
     width: int
     height: int
     codec: str
-
-
-@dataclass(frozen=True)
-class _Packet:
-    pts: int | None
-    key: bool
-    shown: bool
-    """False for what an edit list cuts away: it is decoded but never shown."""
-    sound: bool
-
-
-@dataclass(frozen=True)
-class _Survey:
-    """The packets of a video stream in the order in which they are decoded."""
-
-    packets: Sequence[_Packet]
-    container: str
-    codec: str
-    rate: float
-    time_base: Fraction
-    width: int
-    height: int
-    missing: int
-    """Number of packets that a file which breaks off had promised beyond those there are."""
-
-    @property
-    def shown(self) -> int:
-        return sum(packet.shown for packet in self.packets)
+    pixel_aspect: float = 1.0
+    """Width of a stored pixel over its height."""
 
 
 @dataclass(frozen=True)
@@ -134,13 +111,37 @@ def positions(pictures: int, count: int) -> list[int]:
     return [(2 * i + 1) * pictures // (2 * count) for i in range(count)]
 
 
+def keyframe_positions(pictures: int, count: int, keys: Sequence[int]) -> list[int]:
+    """Return for each of `count` equal parts the keyframe nearest to its middle.
+
+    Args:
+        pictures: Number of pictures of the video.
+        count: How many are wanted.
+        keys: Indices of the pictures that are keyframes, ascending.
+
+    Returns:
+        Indices, ascending; that of the middle where no keyframe lies in the part.
+    """
+    # A picture belongs to the part in which the middle of its own time lies.
+    bounds = [-((count - 2 * i * pictures) // (2 * count)) for i in range(count + 1)]
+    parts = [
+        keys[bisect.bisect_left(keys, first) : bisect.bisect_left(keys, last)]
+        for first, last in itertools.pairwise(bounds)
+    ]
+    return [
+        min(part, key=lambda key: abs(key - middle), default=middle)
+        for part, middle in zip(parts, positions(pictures, count), strict=True)
+    ]
+
+
 def probe(path: Path) -> Probe:
     """Count and measure a video from its packets; no picture is decoded.
 
     Raises:
         VideoError: If the file holds no video that can be read.
     """
-    survey = _survey(path)
+    with open_video(path) as video:
+        survey = video.survey
     stamps = [packet.pts for packet in survey.packets if packet.shown and packet.pts is not None]
     length = survey.shown / survey.rate
     if len(stamps) == survey.shown:
@@ -152,40 +153,72 @@ def probe(path: Path) -> Probe:
         width=survey.width,
         height=survey.height,
         codec=survey.codec,
+        pixel_aspect=survey.pixel_aspect or 1.0,
     )
 
 
-def sample_frames(path: Path, count: int) -> Sample:
-    """Return `count` frames of a video, each from the middle of an equal part of it.
+def sample_frames(
+    path: Path,
+    count: int,
+    *,
+    sampling: Sampling = "even",
+    decoder: Decoder = "pyav",
+    prepare: Prepare | None = None,
+) -> Sample:
+    """Return `count` frames of a video, one from each of `count` equal parts of it.
 
-    Position i is picture (2 i + 1) n // (2 count) of the n pictures in the order in which a
-    player shows them, so a video with fewer pictures than `count` has some of them repeatedly.
-    Of a damaged file the pictures that decode without error are counted and no others.
+    Frame i is picture (2 i + 1) n // (2 count) of the n pictures in the order in which a player
+    shows them, so a video with fewer pictures than `count` has some of them repeatedly. Of a
+    damaged file the pictures that decode without error are counted and no others.
 
     Args:
         path: The video.
         count: How many frames, 1 or more.
+        sampling: `even`, or `keyframe` to take the keyframe nearest to that picture where one
+            lies in the same part. It decodes much less of a long video. Where a file's packets
+            do not tell which of them holds which picture, all are decoded in either way.
+        decoder: `pyav`, or `decord` for the package of that name; see `qvpipe.video.decord`.
+        prepare: What is done to each picture, [height, width, 3], as soon as it is decoded. Where
+            it makes them smaller, no two have to lie in memory at their full size.
 
     Raises:
         VideoError: If no picture can be read.
     """
-    survey = _survey(path)
-    return _sample_where_needed(path, survey, count) or _sample_in_full(path, survey, count)
+    choose = {"even": _choose_middles, "keyframe": keyframe_positions}[sampling]
+    if decoder == "decord":
+        from qvpipe.video.decord import sample_with_decord
+
+        return sample_with_decord(path, count, choose, prepare)
+    with open_video(path, briefly=True) as video:
+        sample = _sample_where_needed(video, count, choose, prepare)
+    if sample is not None:
+        return sample
+    with open_video(path) as video:
+        return _sample_in_full(video, count, choose, prepare)
 
 
-def _sample_where_needed(path: Path, survey: _Survey, count: int) -> Sample | None:
+def _choose_middles(pictures: int, count: int, keys: Sequence[int]) -> list[int]:
+    return positions(pictures, count)
+
+
+def _sample_where_needed(
+    video: Video, count: int, choose: Choose, prepare: Prepare | None
+) -> Sample | None:
     """Decode only what the wanted pictures need; None where that isn't safe."""
-    if not _is_plain(survey):
+    survey = video.survey
+    if not is_plain(survey):
         return None
     packets = survey.packets
-    order = sorted(
-        (i for i, packet in enumerate(packets) if packet.shown), key=lambda i: _pts(packets[i])
-    )
-    indices = positions(len(order), count)
+    order = in_order_of_time(survey)
+    keys = [index for index, number in enumerate(order) if packets[number].key]
+    indices = choose(len(order), count, keys)
     wanted = {order[index] for index in indices}
     runs = _runs(packets, wanted)
+    if survey.codec == "h264":
+        # The stream need not say it, and a decoder that guesses too little loses pictures.
+        video.decoder.reorder_depth = max(video.decoder.reorder_depth, _reorder_depth(survey))
     found: dict[int, Image] = {}
-    for number, frame in _decode(path, runs, _optional(survey) - wanted):
+    for number, frame in _decode(video, runs, _optional(survey) - wanted):
         if frame is None:
             return None
         if frame.is_corrupt and not _leads(packets, runs, number):
@@ -193,91 +226,148 @@ def _sample_where_needed(path: Path, survey: _Survey, count: int) -> Sample | No
         if number in wanted:
             if frame.pts != packets[number].pts:
                 return None
-            found[number] = _rgb(frame)
+            found[number] = _rgb(frame, prepare)
+            turned = frame.rotation % 180 != 0
     if found.keys() != wanted:
         return None
-    start = _pts(packets[order[0]])
-    seconds = [float((_pts(packets[order[i]]) - start) * survey.time_base) for i in indices]
-    images = [found[order[index]] for index in indices]
-    return _sample(images, indices, seconds, len(order), len(order) + survey.missing)
+    times = seconds([packets[number].pts for number in order], survey)
+    return assemble(
+        [found[order[index]] for index in indices],
+        indices,
+        [times[index] for index in indices],
+        pictures=len(order),
+        promised=len(order) + survey.missing,
+        pixel_aspect=_pixel_aspect(video, turned),
+    )
 
 
-def _sample_in_full(path: Path, survey: _Survey, count: int) -> Sample:
+def _sample_in_full(video: Video, count: int, choose: Choose, prepare: Prepare | None) -> Sample:
     """Decode everything in order; again only if the packets promised other pictures."""
-    convert: Collection[int] = set(positions(survey.shown, count))
+    survey = video.survey
+    packets = survey.packets
+    everything = [_Run(0, len(packets) - 1)]
+    order = in_order_of_time(survey)
+    convert: Collection[int] = set(
+        choose(survey.shown, count, [i for i, number in enumerate(order) if packets[number].key])
+    )
     while True:
         images: dict[int, Image] = {}
         shown: list[int] = []
         stamps: list[int | None] = []
-        damaged = {i for i, packet in enumerate(survey.packets) if not packet.sound}
-        everything = [_Run(0, len(survey.packets) - 1)]
-        for number, frame in _decode(path, everything, set()):
+        damaged = {i for i, packet in enumerate(packets) if not packet.sound}
+        for number, frame in _decode(video, everything, set()):
             if frame is None or frame.is_corrupt:
                 damaged.add(number)
             if frame is None:
                 continue
             if len(shown) in convert:
-                images[len(shown)] = _rgb(frame)
+                images[len(shown)] = _rgb(frame, prepare)
+                turned = frame.rotation % 180 != 0
             shown.append(number)
             stamps.append(frame.pts)
-        sound = _sound_pictures(shown, damaged, survey.packets)
+        sound = _sound_pictures(shown, damaged, packets)
         if not sound:
-            raise VideoError(f"{path.name} holds no picture that can be decoded without errors")
-        indices = positions(len(sound), count)
+            # FFmpeg forgets a size that is beyond its limit.
+            what = "can be decoded without errors"
+            if not survey.width:
+                what = f"says its size and has no more than {MAX_PIXELS} pixels"
+            raise VideoError(f"{video.path.name} holds no picture that {what}")
+        keys = [i for i, position in enumerate(sound) if packets[shown[position]].key]
+        indices = choose(len(sound), count, keys)
         chosen = [sound[index] for index in indices]
         if images.keys() >= set(chosen):
             break
         convert = set(chosen)
-    seconds = _seconds(stamps, survey)
-    promised = survey.missing + max(len(shown), survey.shown if damaged else 0)
-    return _sample(
-        [images[i] for i in chosen], indices, [seconds[i] for i in chosen], len(sound), promised
+    times = seconds(stamps, survey)
+    return assemble(
+        [images[i] for i in chosen],
+        indices,
+        [times[i] for i in chosen],
+        pictures=len(sound),
+        promised=survey.missing + max(len(shown), survey.shown if damaged else 0),
+        pixel_aspect=_pixel_aspect(video, turned),
     )
 
 
-def _sample(
+def assemble(
     images: Sequence[Image],
     indices: Sequence[int],
-    seconds: Sequence[float],
+    times: Sequence[float],
+    *,
     pictures: int,
     promised: int,
+    pixel_aspect: float,
 ) -> Sample:
+    """Return frames as a sample.
+
+    Args:
+        images: The frames, [height, width, 3] each, in order of time.
+        indices: Which pictures they are.
+        times: When they are shown, in seconds.
+        pictures: Number of pictures that can be read.
+        promised: Number of pictures that the file should have.
+        pixel_aspect: Width of a pixel over its height.
+    """
     height, width = images[0].shape[:2]
+    notes = []
+    if pictures < promised:
+        notes.append(f"only {pictures} of {promised} pictures can be read")
+    if pictures < len(indices):
+        notes.append(f"{pictures} pictures are fewer than {len(indices)} frames, so some repeat")
+    # A stream may change its size on the way; players keep their window.
+    frames = np.empty((len(images), height, width, 3), dtype=np.uint8)
+    for frame, image in zip(frames, images, strict=True):
+        same = image.shape[:2] == (height, width)
+        frame[:] = image if same else cv2.resize(image, (width, height))
     return Sample(
-        # A stream may change its size on the way; players keep their window.
-        frames=np.stack(
-            [
-                image if image.shape[:2] == (height, width) else cv2.resize(image, (width, height))
-                for image in images
-            ]
-        ),
+        frames=frames,
         indices=np.array(indices, dtype=np.int64),
-        times=np.array(seconds, dtype=np.float64),
+        times=np.array(times, dtype=np.float64),
         pictures=pictures,
-        note=f"only {pictures} of {promised} pictures can be read" if pictures < promised else "",
+        note="; ".join(notes),
+        pixel_aspect=pixel_aspect,
     )
 
 
-def _is_plain(survey: _Survey) -> bool:
+def is_plain(survey: Survey) -> bool:
     """Say whether the packets alone tell which of them holds which picture."""
+    return not doubt(survey)
+
+
+def doubt(survey: Survey) -> str:
+    """Return why the packets alone don't tell which of them holds which picture; empty if so."""
     stamps = [packet.pts for packet in survey.packets]
     known = [pts for pts in stamps if pts is not None]
-    return (
-        survey.codec in ONE_PICTURE_PER_PACKET
-        and survey.container in TELLS_TIMES
-        and all(packet.sound for packet in survey.packets)
-        and len(set(known)) == len(stamps)
-        and survey.packets[0].key
-        # Pictures before the first keyframe refer to what isn't there, and decoders drop them.
-        and stamps[0] == min(known)
-    )
+    doubts = {
+        "a codec with more or fewer pictures than packets": (
+            survey.codec not in ONE_PICTURE_PER_PACKET
+        ),
+        "a container without times": survey.container not in TELLS_TIMES,
+        "damaged packets": not all(packet.sound for packet in survey.packets),
+        "packets without times of their own": len(set(known)) < len(stamps),
+        "no keyframe at the start": not survey.packets[0].key,
+        # They refer to what isn't there, and decoders drop them.
+        "pictures before the first keyframe": bool(known) and stamps[0] != min(known),
+    }
+    return next((reason for reason, applies in doubts.items() if applies), "")
 
 
-def _pts(packet: _Packet) -> int:
+def in_order_of_time(survey: Survey) -> list[int]:
+    """Return the numbers of the packets that are shown, in the order in which a player does.
+
+    Where not all tell when, it is that of the file.
+    """
+    shown = [i for i, packet in enumerate(survey.packets) if packet.shown]
+    if any(survey.packets[i].pts is None for i in shown):
+        return shown
+    return sorted(shown, key=lambda i: _pts(survey.packets[i]))
+
+
+def _pts(packet: Packet) -> int:
     return cast("int", packet.pts)
 
 
-def _runs(packets: Sequence[_Packet], wanted: Collection[int]) -> list[_Run]:
+def _runs(packets: Sequence[Packet], wanted: Collection[int]) -> list[_Run]:
     """Return the least that must be decoded for the wanted packets, in order, without overlaps."""
     keys = [i for i, packet in enumerate(packets) if packet.key]
     runs: list[_Run] = []
@@ -291,7 +381,7 @@ def _runs(packets: Sequence[_Packet], wanted: Collection[int]) -> list[_Run]:
     return runs
 
 
-def _optional(survey: _Survey) -> set[int]:
+def _optional(survey: Survey) -> set[int]:
     """Return packets whose pictures may be left out if nothing refers to them.
 
     Only those that are shown before one that precedes them in the file: among the others, a mark
@@ -307,54 +397,63 @@ def _optional(survey: _Survey) -> set[int]:
     }
 
 
-def _leads(packets: Sequence[_Packet], runs: Sequence[_Run], number: int) -> bool:
+def _leads(packets: Sequence[Packet], runs: Sequence[_Run], number: int) -> bool:
     """Say whether a picture is shown before the keyframe at which its run starts."""
     run = runs[bisect.bisect_right(runs, number, key=lambda run: run.first) - 1]
     return _pts(packets[number]) < _pts(packets[run.first])
 
 
 def _decode(
-    path: Path, runs: Sequence[_Run], optional: Collection[int]
+    video: Video, runs: Sequence[_Run], optional: Collection[int]
 ) -> Iterator[tuple[int, av.VideoFrame | None]]:
     """Decode runs of packets and yield each picture with its packet's number.
 
     Args:
-        path: The video.
+        video: The video.
         runs: Which packets, ascending.
         optional: Packets that are left out if no picture refers to theirs.
 
     Yields:
         The number of a packet and its picture, or None for a packet that cannot be decoded.
     """
-    with _open(path) as container:
-        stream = _video_stream(container, path)
-        decoder = stream.codec_context
-        decoder.thread_count = 1
-        decoder.copy_opaque = True
-        packets = enumerate(_demux(container, stream))
-        for nth, run in enumerate(runs):
-            if nth:
-                decoder.flush_buffers()
-            packet: Packet | None
-            for number, packet in itertools.chain(_within(packets, run), [(run.last, None)]):
-                if packet is not None:
-                    # A new object for each packet: PyAV tells opaque objects apart by identity,
-                    # which small integers share between packets and threads.
-                    packet.opaque = [number]
-                decoder.skip_frame = "NONREF" if number in optional else "DEFAULT"
-                try:
-                    frames = decoder.decode(packet)
-                except MemoryError:
-                    raise
-                except av.error.FFmpegError:
-                    yield number, None
-                    continue
-                for frame in frames:
-                    # A decoder that forgets the number is one that gives pictures at once.
-                    yield (cast("list[int]", frame.opaque)[0] if frame.opaque else number), frame
+    decoder = video.decoder
+    decoder.copy_opaque = True
+    packets = enumerate(video.packets())
+    for run in runs:
+        decoder.flush_buffers()
+        packet: DataPacket | None
+        for number, packet in itertools.chain(_within(packets, run), [(run.last, None)]):
+            if packet is not None:
+                # A new object for each packet: PyAV tells opaque objects apart by identity,
+                # which small integers share between packets and threads.
+                packet.opaque = [number]
+            decoder.skip_frame = "NONREF" if number in optional else "DEFAULT"
+            try:
+                frames = decoder.decode(packet)
+            except MemoryError:
+                raise
+            except av.error.FFmpegError:
+                yield number, None
+                continue
+            for frame in frames:
+                # A decoder that forgets the number is one that gives pictures at once.
+                yield (cast("list[int]", frame.opaque)[0] if frame.opaque else number), frame
 
 
-def _within(packets: Iterator[tuple[int, Packet]], run: _Run) -> Iterator[tuple[int, Packet]]:
+def _reorder_depth(survey: Survey) -> int:
+    """Return how many pictures at most are decoded before one and shown after it."""
+    depth = 0
+    before: list[int] = []
+    for pts in map(_pts, survey.packets):
+        place = bisect.bisect(before, pts)
+        depth = max(depth, len(before) - place)
+        before.insert(place, pts)
+    return depth
+
+
+def _within(
+    packets: Iterator[tuple[int, DataPacket]], run: _Run
+) -> Iterator[tuple[int, DataPacket]]:
     for number, packet in packets:
         if number >= run.first:
             yield number, packet
@@ -363,7 +462,7 @@ def _within(packets: Iterator[tuple[int, Packet]], run: _Run) -> Iterator[tuple[
 
 
 def _sound_pictures(
-    shown: Sequence[int], damaged: Collection[int], packets: Sequence[_Packet]
+    shown: Sequence[int], damaged: Collection[int], packets: Sequence[Packet]
 ) -> list[int]:
     """Return which of the pictures refer to nothing damaged.
 
@@ -395,7 +494,7 @@ def _sound_pictures(
     return [position for position, number in enumerate(shown) if not hurt(number)]
 
 
-def _seconds(stamps: Sequence[int | None], survey: _Survey) -> list[float]:
+def seconds(stamps: Sequence[int | None], survey: Survey) -> list[float]:
     """Return when each picture is shown, in seconds since the first."""
     known = [pts for pts in stamps if pts is not None]
     if len(known) == len(stamps) and all(a < b for a, b in itertools.pairwise(known)):
@@ -403,77 +502,13 @@ def _seconds(stamps: Sequence[int | None], survey: _Survey) -> list[float]:
     return [position / survey.rate for position in range(len(stamps))]
 
 
-def _rgb(frame: av.VideoFrame) -> Image:
+def _rgb(frame: av.VideoFrame, prepare: Prepare | None) -> Image:
     image = frame.to_ndarray(format="rgb24", threads=1)
-    return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)), dtype=np.uint8)
+    turned = np.asarray(np.rot90(image, round(frame.rotation / 90)), dtype=np.uint8)
+    return turned if prepare is None else prepare(np.ascontiguousarray(turned))
 
 
-def _survey(path: Path) -> _Survey:
-    with _open(path) as container:
-        stream = _video_stream(container, path)
-        packets = [
-            _Packet(
-                pts=packet.pts,
-                key=packet.is_keyframe,
-                shown=not packet.is_discard,
-                sound=not packet.is_corrupt,
-            )
-            for packet in _demux(container, stream)
-        ]
-        rate = stream.average_rate or stream.guessed_rate
-        survey = _Survey(
-            packets=packets,
-            container=container.format.name,
-            codec=stream.codec_context.codec.canonical_name,
-            rate=float(rate) if rate else DEFAULT_RATE,
-            time_base=cast("Fraction", stream.time_base),
-            width=stream.codec_context.width,
-            height=stream.codec_context.height,
-            # Of a whole file, an edit list may hide packets that the header counts.
-            missing=0 if all(p.sound for p in packets) else max(0, stream.frames - len(packets)),
-        )
-    if not survey.shown:
-        raise VideoError(f"{path.name} has a video stream without any picture")
-    return survey
-
-
-def _open(path: Path) -> InputContainer:
-    try:
-        if path.stat().st_size == 0:
-            raise VideoError(f"{path.name} is empty (0 bytes)")
-        return av.open(path, metadata_errors="replace")
-    except (av.error.InvalidDataError, av.error.EOFError):
-        raise VideoError(f"{path.name} {_what_it_is(path)}") from None
-    except (OSError, av.error.FFmpegError) as error:
-        raise VideoError(f"{path.name} cannot be opened: {error.strerror}") from None
-
-
-def _what_it_is(path: Path) -> str:
-    with path.open("rb") as file:
-        head = file.read(1024)
-    if head[4:8] == b"ftyp":
-        return "is cut off or damaged: the part that says where its pictures lie is missing"
-    if head.isascii() and b"\0" not in head:
-        return "is a text file, not a video"
-    return "is not a video, or its beginning is damaged"
-
-
-def _video_stream(container: InputContainer, path: Path) -> VideoStream:
-    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-    if not streams:
-        raise VideoError(f"{path.name} has no video stream")
-    if streams[0].codec_context is None:
-        raise VideoError(f"{path.name} is coded in a way that no installed decoder knows")
-    return streams[0]
-
-
-def _demux(container: InputContainer, stream: VideoStream) -> Iterator[Packet]:
-    """Yield the packets of a stream; a file that breaks off ends with its last whole packet."""
-    try:
-        for packet in container.demux(stream):
-            if packet.size:
-                yield packet
-    except MemoryError:
-        raise
-    except (OSError, av.error.FFmpegError):
-        return
+def _pixel_aspect(video: Video, turned: bool) -> float:
+    """Return width over height of a pixel of the frames; the decoder knows what no header says."""
+    aspect = video.survey.pixel_aspect or float(video.decoder.sample_aspect_ratio or 1)
+    return 1 / aspect if turned else aspect

@@ -1,0 +1,214 @@
+"""The packets of a video file: opened, listed, and given again, without any being decoded."""
+
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple, TypeAlias, cast
+
+import av
+import av.error
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
+
+from qvpipe.errors import QvpipeError
+
+DataPacket: TypeAlias = "av.Packet[VideoStream]"
+
+ENDINGS = frozenset(
+    [
+        *[".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov"],
+        *[".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".vob", ".webm", ".wmv"],
+    ]
+)
+"""How the names of video files end, in lower case."""
+
+DEFAULT_RATE = 25.0
+"""Pictures per second of a file that tells nothing of time."""
+
+MAX_PIXELS = 8192 * 8192
+"""A picture with more is refused before memory is taken for it. 8K video has half of that."""
+
+DECODER_OPTIONS = {"max_pixels": str(MAX_PIXELS)}
+
+KEPT_BYTES = 64 * 2**20
+"""Packets are kept in memory up to this size in all; a larger file is read again instead."""
+
+DECODE_NOTHING = {"skip_frame": "all"}
+"""Opens a file without decoding its first pictures, which FFmpeg does to learn what is then
+learned from the packets. It takes as long as a tenth of all the work on a short clip."""
+
+
+class VideoError(QvpipeError):
+    """A video that cannot be read; the message names it and the reason."""
+
+
+class Packet(NamedTuple):
+    """What a packet tells of its picture."""
+
+    pts: int | None
+    key: bool
+    shown: bool
+    """False for what an edit list cuts away: it is decoded but never shown."""
+    sound: bool
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The packets of a video stream in the order in which they are decoded."""
+
+    packets: Sequence[Packet]
+    container: str
+    codec: str
+    rate: float
+    time_base: Fraction
+    width: int
+    height: int
+    pixel_aspect: float
+    """Width of a pixel over its height; 0 where the container doesn't tell."""
+    missing: int
+    """Number of packets that a file which breaks off had promised beyond those there are."""
+
+    @cached_property
+    def shown(self) -> int:
+        """Number of pictures that a player shows."""
+        return sum(packet.shown for packet in self.packets)
+
+
+@dataclass(frozen=True)
+class Video:
+    """An open video file."""
+
+    path: Path
+    stream: VideoStream
+    survey: Survey
+    kept: Sequence[DataPacket] | None
+    """All packets; None if they are too large to be kept."""
+
+    @property
+    def decoder(self) -> VideoCodecContext:
+        """The decoder of the stream; it uses one thread."""
+        return self.stream.codec_context
+
+    def packets(self) -> Iterator[DataPacket]:
+        """Yield all packets in the order of the survey."""
+        if self.kept is not None:
+            yield from self.kept
+            return
+        # Not by seeking back, which skips what an edit list hides.
+        with _open(self.path) as container:
+            yield from _demux(container, _video_stream(container, self.path))
+
+
+@contextmanager
+def open_video(path: Path, *, briefly: bool = False) -> Iterator[Video]:
+    """Open a video file and list its packets; no picture is decoded.
+
+    Args:
+        path: The file.
+        briefly: Whether to believe what the file's header says of the pictures.
+
+    Raises:
+        VideoError: If the file holds no video that can be read.
+    """
+    with _open(path, briefly) as container:
+        stream = _video_stream(container, path)
+        packets, kept = _list(path, container, stream)
+        yield Video(path, stream, _survey(path, container, stream, packets), kept)
+
+
+def _list(
+    path: Path, container: InputContainer, stream: VideoStream
+) -> tuple[list[Packet], list[DataPacket] | None]:
+    packets: list[Packet] = []
+    kept: list[DataPacket] | None = []
+    size = 0
+    for packet in _demux(container, stream):
+        if not packets and packet.has_sidedata("encryption_info"):
+            raise VideoError(f"{path.name} is encrypted; decrypt it first")
+        packets.append(
+            Packet(packet.pts, packet.is_keyframe, not packet.is_discard, not packet.is_corrupt)
+        )
+        size += packet.size
+        if kept is not None and size <= KEPT_BYTES:
+            kept.append(packet)
+        else:
+            kept = None
+    return packets, kept
+
+
+def _survey(
+    path: Path, container: InputContainer, stream: VideoStream, packets: Sequence[Packet]
+) -> Survey:
+    decoder = stream.codec_context
+    rate = stream.average_rate or stream.guessed_rate
+    survey = Survey(
+        packets=packets,
+        container=container.format.name,
+        codec=decoder.codec.canonical_name,
+        rate=float(rate) if rate else DEFAULT_RATE,
+        time_base=cast("Fraction", stream.time_base),
+        width=decoder.width,
+        height=decoder.height,
+        pixel_aspect=float(stream.sample_aspect_ratio or 0),
+        # Of a whole file, an edit list may hide packets that the header counts.
+        missing=0 if all(p.sound for p in packets) else max(0, stream.frames - len(packets)),
+    )
+    if not survey.shown:
+        raise VideoError(f"{path.name} has a video stream without any picture")
+    return survey
+
+
+def _open(path: Path, briefly: bool = False) -> InputContainer:
+    try:
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):
+            kind = "a folder" if stat.S_ISDIR(facts.st_mode) else "a pipe, a socket or a device"
+            raise VideoError(f"{path.name} is {kind}, not a video file")
+        if facts.st_size == 0:
+            raise VideoError(f"{path.name} is empty (0 bytes)")
+        options = DECODER_OPTIONS | (DECODE_NOTHING if briefly else {})
+        return av.open(f"file:{path}", metadata_errors="replace", options=options)
+    except (av.error.InvalidDataError, av.error.EOFError):
+        raise VideoError(f"{path.name} {_what_it_is(path)}") from None
+    except (OSError, av.error.FFmpegError) as error:
+        raise VideoError(f"{path.name} cannot be opened: {error.strerror}") from None
+
+
+def _what_it_is(path: Path) -> str:
+    with path.open("rb") as file:
+        head = file.read(1024)
+    if head[4:8] == b"ftyp":
+        return "is cut off or damaged: the part that says where its pictures lie is missing"
+    if head.isascii() and b"\0" not in head:
+        return "is a text file, not a video"
+    return "is not a video, or its beginning is damaged"
+
+
+def _video_stream(container: InputContainer, path: Path) -> VideoStream:
+    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not streams:
+        raise VideoError(f"{path.name} has no video stream")
+    stream = streams[0]
+    if stream.codec_context is None:
+        raise VideoError(f"{path.name} is coded in a way that no installed decoder knows")
+    stream.codec_context.thread_count = 1
+    stream.codec_context.options = DECODER_OPTIONS
+    return stream
+
+
+def _demux(container: InputContainer, stream: VideoStream) -> Iterator[DataPacket]:
+    """Yield the packets of a stream; a file that breaks off ends with its last whole packet."""
+    try:
+        for packet in container.demux(stream):
+            if packet.size:
+                yield packet
+    except MemoryError:
+        raise
+    except (OSError, av.error.FFmpegError):
+        return
