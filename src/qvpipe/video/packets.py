@@ -39,6 +39,9 @@ DECODER_OPTIONS = {"max_pixels": str(MAX_PIXELS)}
 KEPT_BYTES = 64 * 2**20
 """Packets are kept in memory up to this size in all; a larger file is read again instead."""
 
+PACKET_BYTES = 1024
+"""What an empty packet takes in memory, roughly."""
+
 DECODE_NOTHING = {"skip_frame": "all"}
 """Opens a file without decoding its first pictures, which FFmpeg does to learn what is then
 learned from the packets. It takes as long as a tenth of all the work on a short clip."""
@@ -134,7 +137,7 @@ def _list(
         packets.append(
             Packet(packet.pts, packet.is_keyframe, not packet.is_discard, not packet.is_corrupt)
         )
-        size += packet.size
+        size += packet.size + PACKET_BYTES
         if kept is not None and size <= KEPT_BYTES:
             kept.append(packet)
         else:
