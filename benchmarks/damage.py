@@ -3,9 +3,9 @@
     python benchmarks/damage.py [--files 60]
 
 Small clips of several codecs are rendered and damaged by chance: bytes zeroed, bits flipped, a
-piece cut out, the end cut off. Each is read with several settings of FFmpeg's `err_detect`. The
-table says in how many files a picture was altered, how many pictures were given up, and whether
-the sound files were still read whole.
+piece cut out, the end cut off. Each is read with several settings of FFmpeg's `err_detect`, which
+apply once a file is seen to be damaged. The table says in how many files a picture was altered, how
+many pictures were given up, and whether the sound files were still read whole.
 """
 
 import argparse
@@ -97,8 +97,8 @@ def main() -> None:
                 broken.append(sound.with_name(f"{k}{sound.suffix}"))
                 broken[-1].write_bytes(damage(sound.read_bytes(), rng))
             for detect in DETECT:
-                packets.DECODER_OPTIONS.pop("err_detect", None)
-                packets.DECODER_OPTIONS.update({"err_detect": detect} if detect else {})
+                packets.STRICT.clear()
+                packets.STRICT.update({"err_detect": detect} if detect else {})
                 row = judge(broken, truth)
                 whole = judge([sound], truth)
                 print(

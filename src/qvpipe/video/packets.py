@@ -36,8 +36,15 @@ MAX_PIXELS = 8192 * 8192
 
 DECODER_OPTIONS = {"max_pixels": str(MAX_PIXELS)}
 
+STRICT = {"err_detect": "bitstream+buffer+explode"}
+"""Lets a decoder fail where it would otherwise guess. Sound files that don't keep to the letter of
+their standard would suffer, so it is for files that are known to be damaged."""
+
 KEPT_BYTES = 64 * 2**20
 """Packets are kept in memory up to this size in all; a larger file is read again instead."""
+
+PACKET_BYTES = 1024
+"""What an empty packet takes in memory, roughly."""
 
 DECODE_NOTHING = {"skip_frame": "all"}
 """Opens a file without decoding its first pictures, which FFmpeg does to learn what is then
@@ -106,18 +113,21 @@ class Video:
 
 
 @contextmanager
-def open_video(path: Path, *, briefly: bool = False) -> Iterator[Video]:
+def open_video(path: Path, *, briefly: bool = False, strict: bool = False) -> Iterator[Video]:
     """Open a video file and list its packets; no picture is decoded.
 
     Args:
         path: The file.
         briefly: Whether to believe what the file's header says of the pictures.
+        strict: Whether the decoder is to fail wherever something is not as it should be.
 
     Raises:
         VideoError: If the file holds no video that can be read.
     """
     with _open(path, briefly) as container:
         stream = _video_stream(container, path)
+        if strict:
+            stream.codec_context.options = DECODER_OPTIONS | STRICT
         packets, kept = _list(path, container, stream)
         yield Video(path, stream, _survey(path, container, stream, packets), kept)
 
@@ -134,7 +144,7 @@ def _list(
         packets.append(
             Packet(packet.pts, packet.is_keyframe, not packet.is_discard, not packet.is_corrupt)
         )
-        size += packet.size
+        size += packet.size + PACKET_BYTES
         if kept is not None and size <= KEPT_BYTES:
             kept.append(packet)
         else:

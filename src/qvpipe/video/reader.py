@@ -82,6 +82,8 @@ class Sample:
     were wanted; empty otherwise."""
     pixel_aspect: float = 1.0
     """Width over height of a pixel in `frames`."""
+    damaged: bool = False
+    """Whether some pictures of the video cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,15 @@ def sample_frames(
     if sample is not None:
         return sample
     with open_video(path) as video:
-        return _sample_in_full(video, count, choose, prepare)
+        sample = _sample_in_full(video, count, choose, prepare)
+    if not sample.damaged:
+        return sample
+    # What is known to be damaged is judged more strictly, as long as that leaves anything.
+    try:
+        with open_video(path, strict=True) as video:
+            return _sample_in_full(video, count, choose, prepare)
+    except VideoError:
+        return sample
 
 
 def _choose_middles(pictures: int, count: int, keys: Sequence[int]) -> list[int]:
@@ -325,6 +335,7 @@ def assemble(
         times=np.array(times, dtype=np.float64),
         pictures=pictures,
         note="; ".join(notes),
+        damaged=pictures < promised,
         pixel_aspect=pixel_aspect,
     )
 
