@@ -47,7 +47,7 @@ def test_settings_cannot_be_changed() -> None:
         ("count: 27", "count: 8", "frames.count: found 8; allowed is 9 or more"),
         ("flip: 0.5", "flip: 1.5", "train.flip: found 1.5; allowed is 0 to 1"),
         ("lr: 0.002", "lr: fast", "train.lr: found 'fast'; allowed is a number"),
-        ("amp: true", "amp: 1", "train.amp: found 1; allowed is true or false"),
+        ("compile: false", "compile: 1", "train.compile: found 1; allowed is true or false"),
         ("members: [framewise,", "members: [framwise,", "did you mean 'framewise'?"),
         ("[framewise, superimage]", "[]", "members: is empty"),
         ("[framewise, superimage]", "framewise", "members: found 'framewise'; allowed is a list"),
