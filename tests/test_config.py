@@ -48,7 +48,7 @@ def test_settings_cannot_be_changed() -> None:
         ("tile: 128", "tile: 448", "superimages.tile: found 448; allowed is 8 to 192, because"),
         ("flip: 0.5", "flip: 1.5", "train.flip: found 1.5; allowed is 0 to 1"),
         ("lr: 0.002", "lr: fast", "train.lr: found 'fast'; allowed is a number"),
-        ("amp: true", "amp: 1", "train.amp: found 1; allowed is true or false"),
+        ("compile: false", "compile: 1", "train.compile: found 1; allowed is true or false"),
         ("members: [framewise,", "members: [framwise,", "did you mean 'framewise'?"),
         ("[framewise, superimage]", "[]", "members: is empty"),
         ("[framewise, superimage]", "framewise", "members: found 'framewise'; allowed is a list"),

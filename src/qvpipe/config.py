@@ -151,25 +151,43 @@ class SuperimagesSettings:
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """The recipe; each model may override any of it."""
+    """The recipe; each model may override any of it. Its defaults are those for QV-Pipe."""
 
-    epochs: Count = 10
+    epochs: Count = 30
     batch_size: Count = 16
-    lr: Annotated[float, Between(0)] = 1e-3
+    """Items per step, of all processes together."""
+    accumulate: Count = 1
+    """Parts in which a batch goes through the network, for less memory; their gradients add up."""
+    lr: Annotated[float, Between(0)] = 2e-4
     """Peak learning rate of OneCycle."""
+    backbone_lr_factor: Annotated[float, Between(0)] = 1.0
+    """The backbone's learning rate as a share of `lr`."""
     weight_decay: Annotated[float, Between(0)] = 1e-2
+    """Of all weights but those of norms and biases."""
     warmup: Share = 0.3
     """Share of the steps in which the learning rate rises."""
-    ema_decay: Annotated[float, Between(0, 0.999999)] = 0.9
+    clip_norm: Annotated[float, Between(0)] = 0.0
+    """Largest norm of the gradient; 0 does not clip."""
+    ema_decay: Annotated[float, Between(0, 0.999999)] = 0.9997
     """Decay per step of the moving average of the weights; 0 switches it off."""
-    patience: Count = 4
+    patience: Count = 8
     """Epochs without a better validation mAP after which training stops."""
     flip: Share = 0.5
     """Probability that an item is flipped horizontally."""
     tile_shuffle: Share = 0.5
-    """Probability that the tiles of a super-image change places."""
-    amp: bool = True
-    """Mixed precision where the device has it."""
+    """Probability that tiles of a super-image change places."""
+    tile_share: Share = 0.34
+    """Share of its tiles that change places then."""
+    mixup: Annotated[float, Between(0)] = 0.0
+    """Alpha of MixUp; 0 switches it off."""
+    amp: Literal["auto", "bf16", "fp16", "none"] = "auto"
+    """Mixed precision; `auto` is the best that a GPU has, and none on a CPU."""
+    checkpointing: bool = False
+    """Compute activations again in the backward pass: less memory, but slower."""
+    channels_last: bool = True
+    """Memory format; which one is faster differs from backbone to backbone."""
+    compile: bool = False
+    """Compile the network, which costs minutes at the start."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +236,7 @@ class ModelSettings:
     """Name of a timm model."""
     frames: Count = 5
     """Frames of a video that the input `frames` takes; the logits are averaged over them."""
-    head: Literal["linear", "mlp"] = "linear"
+    head: Literal["linear", "mlp", "ml_decoder"] = "linear"
     pretrained: str = "bundled"
     """`bundled` (weights from an installed package), `hub`, `none`, or a safetensors file."""
     freeze: tuple[str, ...] = ()
@@ -260,6 +278,9 @@ class ComputeSettings:
     see the repository and the raw videos under the same paths as this one."""
     device: str = "auto"
     """`auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, `mps`."""
+    cache: Literal["auto", "device", "workers"] = "auto"
+    """Where training pictures come from: all held decoded in the `device`'s memory, or read again
+    for every batch by `workers`; `auto` holds them where they fit."""
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,11 @@ def fold_metrics(member: str, fold: int) -> Path:
     return METRICS / member / f"fold{fold}.json"
 
 
+def resume_file(member: str, fold: int, key: str) -> Path:
+    """Return what a training that was killed goes on from; DVC removes outs, so it is none."""
+    return repository() / ".dvc" / "tmp" / "qvpipe" / f"{member}-fold{fold}-{key}.pt"
+
+
 def repository() -> Path:
     """Return the repository: DVC's, also for experiments that run in a temporary folder."""
     if root := os.environ.get("DVC_ROOT"):

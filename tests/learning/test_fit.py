@@ -6,8 +6,9 @@ import torch
 
 from qvpipe.config import BceSettings, ModelSettings, TrainSettings
 from qvpipe.errors import QvpipeError
-from qvpipe.learning.evaluate import choose_device, predict
-from qvpipe.learning.fit import Epoch, Fit, Items, fit
+from qvpipe.learning.evaluate import choose_device, predict_batches
+from qvpipe.learning.fit import Epoch, Fit, fit
+from qvpipe.learning.items import Items
 from qvpipe.learning.losses import bce
 from qvpipe.learning.network import Network
 
@@ -29,7 +30,7 @@ def items(count: int, seed: int) -> Items:
 def train(recipe: TrainSettings, train_items: Items, valid_items: Items, seed: int = 0) -> Fit:
     torch.manual_seed(seed)
     network = Network(MODEL, 2, "none")
-    return fit(network, train_items, valid_items, bce(BceSettings()), lambda x: x, recipe, CPU)
+    return fit(network, train_items, valid_items, bce(BceSettings()), recipe, CPU, seed=seed)
 
 
 def test_it_learns_what_can_be_learned() -> None:
@@ -52,7 +53,7 @@ def test_the_state_of_the_best_epoch_is_what_is_returned() -> None:
     assert fitted.best.map == max(epoch.map for epoch in fitted.curve)
     network = Network(MODEL, 2, "none")
     network.load_state_dict(fitted.state)
-    again = predict(network, judged.pictures, 8, CPU)
+    again = predict_batches(network, judged.batches([torch.arange(32)], CPU), CPU)
     torch.testing.assert_close(again, fitted.probabilities)
 
 
@@ -77,7 +78,7 @@ def test_the_rate_rises_and_falls_and_every_epoch_is_told() -> None:
     network = Network(MODEL, 2, "none")
     recipe = replace(RECIPE, epochs=6)
     loss = bce(BceSettings())
-    fitted = fit(network, items(64, 1), items(8, 2), loss, lambda x: x, recipe, CPU, told.append)
+    fitted = fit(network, items(64, 1), items(8, 2), loss, recipe, CPU, on_epoch=told.append)
     assert tuple(told) == fitted.curve
     rates = [epoch.lr for epoch in told]
     assert max(rates) < 1.01 * recipe.lr

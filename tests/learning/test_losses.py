@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torchvision.ops import sigmoid_focal_loss  # type: ignore[import-untyped]
 
 from qvpipe.config import AslSettings, BceSettings, CbFocalSettings
 from qvpipe.learning.losses import Loss, asl, bce, cb_focal
@@ -22,7 +23,10 @@ def test_asl_without_its_asymmetry_is_binary_cross_entropy(batch: tuple[Tensor, 
 
 
 def test_asl_with_equal_exponents_is_focal(batch: tuple[Tensor, Tensor]) -> None:
+    """Of torchvision, and of the class-balanced focal loss where all classes weigh the same."""
     symmetric = asl(AslSettings(gamma_neg=2, gamma_pos=2, clip=0))
+    theirs = sigmoid_focal_loss(*batch, alpha=-1, gamma=2, reduction="mean")
+    torch.testing.assert_close(symmetric(*batch), theirs)
     # One positive in every class gives every class the same weight, 1.
     focal = cb_focal(CbFocalSettings(beta=0.9, gamma=2), torch.ones(5))
     torch.testing.assert_close(symmetric(*batch), focal(*batch))
@@ -81,3 +85,25 @@ def test_extreme_logits_give_finite_values_and_gradients(loss: Loss, dtype: torc
     assert math.isfinite(value.item())
     assert logits.grad is not None
     assert logits.grad.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [bce(BceSettings()), asl(AslSettings()), cb_focal(CbFocalSettings(), torch.ones(5))],
+)
+def test_mixed_targets_cost_the_mixture_of_both(loss: Loss, batch: tuple[Tensor, Tensor]) -> None:
+    logits, targets = batch
+    mixed = loss(logits, 0.3 * targets + 0.7 * (1 - targets))
+    apart = 0.3 * loss(logits, targets) + 0.7 * loss(logits, 1 - targets)
+    torch.testing.assert_close(mixed, apart)
+
+
+def test_the_mean_does_not_grow_with_the_batch(batch: tuple[Tensor, Tensor]) -> None:
+    logits, targets = batch
+    for loss in (
+        bce(BceSettings()),
+        asl(AslSettings()),
+        cb_focal(CbFocalSettings(), torch.ones(5)),
+    ):
+        twice = loss(logits.repeat(2, 1), targets.repeat(2, 1))
+        torch.testing.assert_close(twice, loss(logits, targets))

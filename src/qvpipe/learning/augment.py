@@ -1,35 +1,107 @@
 """Augmentation of whole batches, on the device that holds them.
 
-Pictures are `[batch, views, 3, height, width]`.
+Pictures are `[batch, views, 3, height, width]`. What happens to which item is drawn for a whole
+epoch at once and on the CPU, so that it is the same on every device and with any number of
+processes, and so that no step waits for it.
 """
 
+from dataclasses import dataclass
+
+import numpy as np
 import torch
 from torch import Tensor
 
-
-def flip(pictures: Tensor, probability: float) -> Tensor:
-    """Flip some items horizontally, all views of an item alike."""
-    chosen = torch.rand(len(pictures), device=pictures.device) < probability
-    return torch.where(chosen.view(-1, 1, 1, 1, 1), pictures.flip(-1), pictures)
+from qvpipe.config import TrainSettings
 
 
-def shuffle_tiles(pictures: Tensor, grid: int, probability: float) -> Tensor:
-    """Let the tiles of some items' super-images change places.
+@dataclass(frozen=True)
+class Choices:
+    """What happens to each item of an epoch.
+
+    Attributes:
+        flipped: Whether it is flipped, bool `[items]`.
+        tiles: Which tile comes to each place, int64 `[items, tiles]`.
+        kept: Its share in what MixUp makes of it, float32 `[items]`; None without MixUp.
+    """
+
+    flipped: Tensor
+    tiles: Tensor
+    kept: Tensor | None
+
+    def of(self, positions: Tensor) -> "Choices":
+        """Return the choices for some items."""
+        kept = None if self.kept is None else self.kept[positions]
+        return Choices(self.flipped[positions], self.tiles[positions], kept)
+
+
+def draw(
+    items: int, recipe: TrainSettings, grid: int, random: np.random.Generator, device: torch.device
+) -> Choices:
+    """Draw what happens to the items of an epoch.
 
     Args:
-        pictures: Super-images; height and width are multiples of `grid`.
-        grid: Tiles in a row and in a column.
-        probability: Of an item being shuffled.
+        items: Number of items.
+        recipe: Probabilities.
+        grid: Tiles in a row and in a column; 1 if pictures have none.
+        random: Where chance comes from.
+        device: Where the choices are to lie.
+    """
+    flipped = random.random(items) < recipe.flip
+    tiles = np.tile(np.arange(grid * grid), (items, 1))
+    moved = round(recipe.tile_share * grid * grid)
+    chosen = random.random((items, grid * grid)).argsort(axis=1)[:, :moved]
+    shuffled = np.take_along_axis(chosen, random.random(chosen.shape).argsort(axis=1), axis=1)
+    changed = random.random((items, 1)) < recipe.tile_shuffle
+    np.put_along_axis(tiles, chosen, np.where(changed, shuffled, chosen), axis=1)
+    kept = random.beta(recipe.mixup, recipe.mixup, items) if recipe.mixup else None
+    return Choices(
+        torch.from_numpy(flipped).to(device),
+        torch.from_numpy(tiles).to(device),
+        None if kept is None else torch.from_numpy(kept).float().to(device),
+    )
+
+
+def augment(pictures: Tensor, targets: Tensor, choices: Choices) -> tuple[Tensor, Tensor]:
+    """Return the pictures and targets of a batch, changed as chosen for its items."""
+    pictures = flip(pictures, choices.flipped)
+    if choices.tiles.shape[1] > 1:
+        pictures = rearrange(pictures, choices.tiles)
+    if choices.kept is None:
+        return pictures, targets
+    return mix(pictures, choices.kept), mix(targets, choices.kept)
+
+
+def flip(pictures: Tensor, flipped: Tensor) -> Tensor:
+    """Flip some items horizontally, all views of an item alike."""
+    return torch.where(flipped.view(-1, 1, 1, 1, 1), pictures.flip(-1), pictures)
+
+
+def rearrange(pictures: Tensor, tiles: Tensor) -> Tensor:
+    """Let the tiles of super-images change places.
+
+    Args:
+        pictures: Super-images; height and width are multiples of the tiles in a row.
+        tiles: Which tile comes to each place, row by row, `[batch, tiles]`.
     """
     batch, views, channels, height, width = pictures.shape
+    grid = int(tiles.shape[1] ** 0.5)
     rows, columns = height // grid, width // grid
-    tiles = pictures.reshape(batch, views, channels, grid, rows, grid, columns)
-    tiles = tiles.permute(0, 3, 5, 1, 2, 4, 6).flatten(1, 2)
-    order = torch.rand(batch, grid * grid, device=pictures.device).argsort(dim=1)
-    unchanged = torch.arange(grid * grid, device=pictures.device).expand_as(order)
-    chosen = torch.rand(batch, 1, device=pictures.device) < probability
-    order = torch.where(chosen, order, unchanged)
-    tiles = tiles[torch.arange(batch, device=pictures.device).unsqueeze(1), order]
-    tiles = tiles.reshape(batch, grid, grid, views, channels, rows, columns)
-    tiles = tiles.permute(0, 3, 4, 1, 5, 2, 6)
-    return tiles.reshape(pictures.shape)
+    cut = pictures.reshape(batch, views, channels, grid, rows, grid, columns)
+    cut = cut.permute(0, 3, 5, 1, 2, 4, 6).flatten(1, 2)
+    cut = cut[torch.arange(batch, device=pictures.device).unsqueeze(1), tiles]
+    cut = cut.reshape(batch, grid, grid, views, channels, rows, columns)
+    return cut.permute(0, 3, 4, 1, 5, 2, 6).reshape(pictures.shape)
+
+
+def mix(values: Tensor, kept: Tensor) -> Tensor:
+    """Mix each item of a batch with the next one (MixUp; Zhang et al., ICLR 2018).
+
+    Args:
+        values: Pictures or targets, `[batch, ...]`.
+        kept: The share of the item itself, `[batch]`.
+
+    Returns:
+        float32, of the shape of `values`.
+    """
+    share = kept.view(-1, *[1] * (values.ndim - 1))
+    return share * values.float() + (1 - share) * values.roll(-1, dims=0).float()

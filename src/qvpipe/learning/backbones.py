@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import safetensors.torch
 import timm
@@ -16,13 +16,17 @@ from qvpipe.errors import QvpipeError
 Weights = dict[str, Tensor]
 
 
-def make_backbone(name: str, pretrained: str) -> nn.Module:
-    """Return a timm model without its classifier: `[n, 3, h, w]` to features `[n, num_features]`.
+def make_backbone(name: str, pretrained: str, size: int, pooled: bool = True) -> nn.Module:
+    """Return a timm model without its classifier: `[n, 3, size, size]` to features.
+
+    Features are `[n, num_features]`; not pooled, they are the model's last feature map.
 
     Args:
         name: Name of a timm model.
         pretrained: `bundled` (ImageNet weights from an installed package), `hub`, `none`, or the
             path of a safetensors file that holds the model's state.
+        size: Side of the pictures in pixels; some transformers are built for one size.
+        pooled: Whether the feature map is averaged.
 
     Raises:
         QvpipeError: If timm has no such model or the weights cannot be had.
@@ -34,13 +38,33 @@ def make_backbone(name: str, pretrained: str) -> nn.Module:
             if near
             else f"models: timm has no backbone {name!r}; `timm.list_models()` lists all"
         )
+    config = timm.get_pretrained_cfg(name)
+    built_for: dict[str, Any] = (
+        {"img_size": size} if config is not None and config.fixed_input_size else {}
+    )
     if pretrained == "hub":
-        return _from_hub(name)
-    backbone = timm.create_model(name)
-    if pretrained != "none":
-        _load(backbone, name, pretrained)
-    backbone.reset_classifier(0)  # type: ignore[operator]
+        backbone = _from_hub(name, built_for)
+    else:
+        backbone = timm.create_model(name, **built_for)
+        if pretrained != "none":
+            _load(backbone, name, pretrained)
+    backbone.reset_classifier(0, *([] if pooled else [""]))  # type: ignore[operator]
     return backbone
+
+
+def checkpoint_activations(backbone: nn.Module, name: str) -> None:
+    """Let a timm model compute activations again in the backward pass instead of keeping them.
+
+    Raises:
+        QvpipeError: If the model cannot.
+    """
+    try:
+        backbone.set_grad_checkpointing(True)  # type: ignore[operator]
+    except (AssertionError, AttributeError) as error:
+        raise QvpipeError(
+            f"train.checkpointing: the backbone {name!r} has none; set it to false, and raise "
+            "train.accumulate to save memory"
+        ) from error
 
 
 def freeze(backbone: nn.Module, parts: Sequence[str]) -> None:
@@ -76,10 +100,10 @@ def statistics(backbone: nn.Module) -> tuple[Tensor, Tensor]:
     )
 
 
-def _from_hub(name: str) -> nn.Module:
+def _from_hub(name: str, built_for: dict[str, Any]) -> nn.Module:
     try:
-        return timm.create_model(name, pretrained=True, num_classes=0)
-    except (OSError, RuntimeError) as error:
+        return timm.create_model(name, pretrained=True, **built_for)
+    except (OSError, RuntimeError, ValueError) as error:
         raise QvpipeError(
             f"models: the hub gave no weights for {name!r} ({type(error).__name__}); connect to "
             "it, or set pretrained to a safetensors file, to bundled or to none"

@@ -1,12 +1,16 @@
 """Networks in use: devices, precision, probabilities."""
 
+from collections.abc import Iterable
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
 from qvpipe.errors import QvpipeError
 
+Amp = Literal["auto", "bf16", "fp16", "none"]
 
-@torch.inference_mode()
+
 def predict(
     network: nn.Module,
     pictures: Tensor,
@@ -23,11 +27,29 @@ def predict(
         device: Where the network lies.
         precision: Of the arithmetic.
     """
+    return predict_batches(network, pictures.split(batch_size), device, precision).cpu()
+
+
+@torch.inference_mode()
+def predict_batches(
+    network: nn.Module,
+    batches: Iterable[Tensor],
+    device: torch.device,
+    precision: torch.dtype = torch.float32,
+) -> Tensor:
+    """Return the probabilities of the items of some batches, float32 on the device.
+
+    Args:
+        network: Takes pictures, gives logits; is set to evaluation.
+        batches: uint8 `[items, views, 3, height, width]` each; at least one.
+        device: Where the network lies.
+        precision: Of the arithmetic.
+    """
     network.eval()
     parts = []
-    for part in pictures.split(batch_size):
+    for pictures in batches:
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            parts.append(network(part.to(device)).float().sigmoid().cpu())
+            parts.append(network(pictures.to(device)).float().sigmoid())
     return torch.cat(parts)
 
 
@@ -50,8 +72,10 @@ def choose_device(name: str) -> torch.device:
         ) from error
 
 
-def choose_precision(device: torch.device, amp: bool) -> torch.dtype:
-    """Return the precision of the arithmetic: half where it is wanted and the device has it."""
-    if not amp or device.type != "cuda":
-        return torch.float32
-    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+def choose_precision(device: torch.device, amp: Amp) -> torch.dtype:
+    """Return the precision of the arithmetic: as told, or the best half precision of a GPU."""
+    if amp == "auto":
+        if device.type != "cuda":
+            return torch.float32
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return {"bf16": torch.bfloat16, "fp16": torch.float16, "none": torch.float32}[amp]

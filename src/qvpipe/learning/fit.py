@@ -1,51 +1,120 @@
 """The training loop."""
 
+import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import OneCycleLR
 
 from qvpipe.config import TrainSettings
 from qvpipe.errors import QvpipeError
-from qvpipe.learning.evaluate import choose_precision, predict
+from qvpipe.learning import checkpoint
+from qvpipe.learning.augment import augment, draw
+from qvpipe.learning.distributed import ALONE, World, synchronise_norms
+from qvpipe.learning.evaluate import choose_precision, predict_batches
+from qvpipe.learning.items import Items
 from qvpipe.learning.losses import Loss
 from qvpipe.learning.metrics import mean_average_precision
-
-
-@dataclass(frozen=True)
-class Items:
-    """Items of a data set, held in memory.
-
-    Attributes:
-        pictures: uint8 `[items, views, 3, height, width]`.
-        targets: float32, 0 or 1, `[items, classes]`.
-    """
-
-    pictures: Tensor
-    targets: Tensor
-
-    def __len__(self) -> int:
-        """Return the number of items."""
-        return len(self.pictures)
-
-    def to(self, device: torch.device) -> "Items":
-        """Return the same items on a device."""
-        return Items(self.pictures.to(device), self.targets.to(device))
+from qvpipe.learning.network import Network
+from qvpipe.learning.recipe import make_average, make_optimizer, make_schedule
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What an epoch came to: mean training loss, validation mAP, last learning rate, speed."""
+    """What an epoch came to.
+
+    Attributes:
+        number: From 1.
+        loss: Mean training loss.
+        map: The better of the two validation mAPs.
+        map_raw: Of the weights as they are.
+        map_ema: Of their moving average; without one, the same as `map_raw`.
+        lr: Last learning rate of the head.
+        items_per_s: Items learned from in a second.
+        seconds: The whole epoch with its validation.
+    """
 
     number: int
     loss: float
     map: float
+    map_raw: float
+    map_ema: float
     lr: float
     items_per_s: float
+    seconds: float
+
+
+@dataclass
+class Progress:
+    """All that a training changes; what is saved after every epoch and gone on from.
+
+    Attributes:
+        curve: The epochs so far.
+        state: The better weights of the best of them, on the CPU.
+        probabilities: Of the validation items by that state.
+    """
+
+    network: Network
+    optimizer: AdamW
+    schedule: OneCycleLR
+    scaler: torch.amp.GradScaler
+    average: ModelEmaV3 | None
+    curve: list[Epoch] = field(default_factory=list)
+    state: dict[str, Tensor] = field(default_factory=dict)
+    probabilities: Tensor = field(default_factory=lambda: torch.empty(0))
+
+    @property
+    def best(self) -> Epoch:
+        """The first epoch with the highest validation mAP."""
+        return max(self.curve, key=lambda epoch: epoch.map)
+
+    @property
+    def stale(self) -> int:
+        """The number of epochs since the best one."""
+        return len(self.curve) - self.best.number if self.curve else 0
+
+    def add(self, epoch: Epoch, network: nn.Module, probabilities: Tensor) -> None:
+        """Add an epoch, and keep its weights if it is the best."""
+        self.curve.append(epoch)
+        if self.best is epoch:
+            self.probabilities = probabilities
+            self.state = {
+                name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+                for name, value in network.state_dict().items()
+            }
+
+    def save(self, path: Path | None) -> None:
+        """Write everything to a file, if there is to be one."""
+        if path is None:
+            return
+        content = {name: part.state_dict() for name, part in self._parts().items()}
+        curve = [dataclasses.asdict(epoch) for epoch in self.curve]
+        kept = {"state": self.state, "probabilities": self.probabilities}
+        checkpoint.save(path, {**content, **kept, "curve": curve})
+
+    def load(self, path: Path | None) -> None:
+        """Go on from a file, if there is one."""
+        content = checkpoint.load(path)
+        if content is None:
+            return
+        for name, part in self._parts().items():
+            part.load_state_dict(content[name])
+        self.curve = [Epoch(**epoch) for epoch in content["curve"]]
+        self.state, self.probabilities = content["state"], content["probabilities"]
+
+    def _parts(self) -> dict[str, Any]:
+        parts = {name: getattr(self, name) for name in ("network", "optimizer", "schedule")}
+        parts["scaler"] = self.scaler
+        return parts if self.average is None else {**parts, "average": self.average}
 
 
 @dataclass(frozen=True)
@@ -55,7 +124,7 @@ class Fit:
     Attributes:
         best: The epoch with the highest validation mAP.
         curve: Every epoch.
-        state: The network's state after the best epoch, on the CPU.
+        state: The better weights of the best epoch, raw or averaged, on the CPU.
         probabilities: Of the validation items by that state, float32 `[items, classes]`.
     """
 
@@ -65,103 +134,156 @@ class Fit:
     probabilities: Tensor
 
 
-Augmentation = Callable[[Tensor], Tensor]
-
-
 def fit(
-    network: nn.Module,
+    network: Network,
     train: Items,
     valid: Items,
     loss: Loss,
-    augment: Augmentation,
     recipe: TrainSettings,
     device: torch.device,
-    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    *,
+    grid: int = 1,
+    seed: int = 0,
+    world: World = ALONE,
+    resume: Path | None = None,
+    on_step: Callable[[int], object] = lambda items: None,
+    on_epoch: Callable[[Epoch], object] = lambda epoch: None,
 ) -> Fit:
     """Train a network and keep the weights of its best epoch.
 
-    AdamW, OneCycle per step, mixed precision where the device has it, a moving average of the
-    weights that is what is validated, and an end when the validation mAP no longer rises.
+    All chance comes from the seed and the number of the epoch, so a training that was killed goes
+    on from its last epoch as if nothing had been.
 
     Args:
         network: Takes `Items.pictures`, gives logits `[items, classes]`; is trained in place.
         train: What is learned from.
         valid: What every epoch is judged by.
         loss: Of logits and targets.
-        augment: Applied to the pictures of every training batch.
         recipe: Settings of the training.
         device: Where the work is done.
-        on_epoch: Called after each epoch.
+        grid: Tiles in a row of a super-image; 1 if pictures have none.
+        seed: Of the order, the augmentation and dropout.
+        world: The processes that share the work; each has all items.
+        resume: Where every epoch is saved, and gone on from; None saves nothing.
+        on_step: Called after each step with the number of its items.
+        on_epoch: Called after each epoch, also after those of a training that was killed.
 
     Raises:
         QvpipeError: If the loss is no longer a number.
     """
-    network = network.to(device).to(memory_format=torch.channels_last)
     train, valid = train.to(device), valid.to(device)
-    steps = math.ceil(len(train) / recipe.batch_size)
-    optimizer = torch.optim.AdamW(
-        (parameter for parameter in network.parameters() if parameter.requires_grad),
-        lr=recipe.lr,
-        weight_decay=recipe.weight_decay,
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=recipe.lr, total_steps=recipe.epochs * steps, pct_start=recipe.warmup
-    )
+    truth = valid.targets.cpu().numpy()
+    network.memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
+    network.to(device).to(memory_format=network.memory_format)
+    synchronise_norms(network, world, device)
+    sizes = batch_sizes(len(train), recipe.batch_size, least=2 * world.size)
     precision = choose_precision(device, recipe.amp)
+    optimizer = make_optimizer(network, recipe, device)
+    schedule = make_schedule(optimizer, recipe, len(sizes))
     scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
-    average = ModelEmaV3(network, decay=recipe.ema_decay, use_warmup=True)
-    curve: list[Epoch] = []
-    best = Fit(Epoch(0, math.nan, -1.0, 0.0, 0.0), (), {}, torch.empty(0))
+    average = make_average(network, recipe)
+    progress = Progress(network, optimizer, schedule, scaler, average)
+    progress.load(resume)
+    for epoch in progress.curve:
+        on_epoch(epoch)
+    model = world.wrap(network, device)
+    if recipe.compile:
+        model.compile()
 
-    for number in range(1, recipe.epochs + 1):
+    while len(progress.curve) < recipe.epochs and progress.stale < recipe.patience:
         start = time.perf_counter()
-        network.train()
+        number = len(progress.curve) + 1
+        random = np.random.default_rng([seed, number])
+        torch.manual_seed(int(random.integers(2**32)) + world.rank)
+        order = torch.from_numpy(random.permutation(len(train))).to(device)
+        choices = draw(len(train), recipe, grid, random, device)
+        batches = order.split(sizes)
+        shares = [
+            world.share(batch).tensor_split(min(recipe.accumulate, len(batch) // world.size))
+            for batch in batches
+        ]
+        pictures = train.batches([part for share in shares for part in share], device)
         total = torch.zeros((), device=device)
-        for batch in _batches(train, recipe.batch_size):
-            with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-                logits = network(augment(batch.pictures))
-            value = loss(logits, batch.targets)
-            scaler.scale(value).backward()
+        network.train()
+        for batch, share in zip(batches, shares, strict=True):
+            for part in share:
+                seen, wanted = augment(next(pictures), train.targets[part], choices.of(part))
+                with world.summing(model, last=part is share[-1]):
+                    with torch.autocast(device.type, precision, precision != torch.float32):
+                        logits = model(seen)
+                    value = loss(logits, wanted) * (len(part) / len(batch))
+                    scaler.scale(value * world.size).backward()
+                total += value.detach() * len(batch)
+            if recipe.clip_norm:
+                scaler.unscale_(optimizer)
+                nn.utils.clip_grad_norm_(network.parameters(), recipe.clip_norm)
             scaler.step(optimizer)
             scaler.update()
             optimizer.zero_grad(set_to_none=True)
-            lr = float(schedule.get_last_lr()[0])
+            lr = float(schedule.get_last_lr()[-1])
             schedule.step()
-            average.update(network, schedule.last_epoch)
-            total += value.detach() * len(batch)
-        mean_loss = total.item() / len(train)
+            if average:
+                average.update(network, schedule.last_epoch)
+            on_step(len(batch))
+        mean_loss = world.sum(total).item() / len(train)
         if not math.isfinite(mean_loss):
             raise QvpipeError(
                 f"training diverged: the loss of epoch {number} is not a number; lower train.lr "
                 f"(it is {recipe.lr:g})"
             )
-        seconds = time.perf_counter() - start
-        probabilities = predict(
-            average.module, valid.pictures, recipe.batch_size, device, precision
+        learned = time.perf_counter() - start
+
+        candidates = [network, average.module] if average else [network]
+        with torch.compiler.set_stance("force_eager"):
+            found = [
+                _judge(candidate, valid, recipe, device, precision, world)
+                for candidate in candidates
+            ]
+        maps = [mean_average_precision(truth, probabilities.numpy()) for probabilities in found]
+        better = -1 if maps[-1] >= maps[0] else 0
+        epoch = Epoch(
+            number=number,
+            loss=mean_loss,
+            map=maps[better],
+            map_raw=maps[0],
+            map_ema=maps[-1],
+            lr=lr,
+            items_per_s=len(train) / learned,
+            seconds=time.perf_counter() - start,
         )
-        score = mean_average_precision(valid.targets.cpu().numpy(), probabilities.numpy())
-        epoch = Epoch(number, mean_loss, score, lr, len(train) / seconds)
-        curve.append(epoch)
+        progress.add(epoch, candidates[better], found[better])
+        if world.rank == 0:
+            progress.save(resume)
         on_epoch(epoch)
-        if score > best.best.map:
-            state = {
-                name: value.cpu().clone(memory_format=torch.contiguous_format)
-                for name, value in average.module.state_dict().items()
-            }
-            best = Fit(epoch, (), state, probabilities)
-        if number - best.best.number >= recipe.patience:
-            break
-    return Fit(best.best, tuple(curve), best.state, best.probabilities)
+    return Fit(progress.best, tuple(progress.curve), progress.state, progress.probabilities)
 
 
-def _batches(items: Items, size: int) -> Iterator[Items]:
-    """Give the items in a random order; the last batch may be smaller, but never a single item.
+def batch_sizes(items: int, batch_size: int, least: int) -> list[int]:
+    """Return the sizes of the batches of an epoch.
 
-    A single item would leave batch normalisation without a variance.
+    The last batch may be smaller; below `least` it joins the one before, since a single item
+    would leave batch normalisation without a variance, and a process without an item waits.
     """
-    order = torch.randperm(len(items), device=items.pictures.device)
-    parts = list(order.split(size))
-    if len(parts) > 1 and len(parts[-1]) == 1:
-        parts[-2:] = [torch.cat(parts[-2:])]
-    for part in parts:
-        yield Items(items.pictures[part], items.targets[part])
+    sizes = [batch_size] * (items // batch_size)
+    rest = items - sum(sizes)
+    if sizes and rest < least:
+        sizes[-1] += rest
+        return sizes
+    return [*sizes, rest]
+
+
+def _judge(
+    network: nn.Module,
+    valid: Items,
+    recipe: TrainSettings,
+    device: torch.device,
+    precision: torch.dtype,
+    world: World,
+) -> Tensor:
+    """Return the probabilities of the validation items, on the CPU, found by all processes."""
+    mine = world.share(torch.arange(len(valid), device=device))
+    probabilities = torch.zeros_like(valid.targets)
+    if len(mine):
+        batches = valid.batches(mine.split(recipe.batch_size), device)
+        probabilities[mine] = predict_batches(network, batches, device, precision)
+    return world.sum(probabilities).cpu()

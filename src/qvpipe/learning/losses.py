@@ -71,9 +71,10 @@ def cb_focal(settings: CbFocalSettings, positives: Tensor) -> Loss:
 
     def loss(logits: Tensor, targets: Tensor) -> Tensor:
         logits = logits.float()
-        entropy = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-        missed = torch.where(targets > 0.5, 1 - logits.sigmoid(), logits.sigmoid())
-        return (weights * power(missed, settings.gamma) * entropy).mean()
+        probability = logits.sigmoid()
+        positive = power(1 - probability, settings.gamma) * functional.logsigmoid(logits)
+        negative = power(probability, settings.gamma) * functional.logsigmoid(-logits)
+        return -(weights * (targets * positive + (1 - targets) * negative)).mean()
 
     return loss
 

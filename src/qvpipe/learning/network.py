@@ -1,16 +1,22 @@
 """The network: a backbone on each view of an item, a head, logits averaged over the views."""
 
+import contextlib
+
+import torch
 from torch import Tensor, nn
 
 from qvpipe.config import ModelSettings
 from qvpipe.learning.backbones import freeze, make_backbone, statistics
-from qvpipe.learning.heads import make_head
+from qvpipe.learning.heads import ON_MAPS, make_head
 
 
 class Network(nn.Module):
-    """Pictures `[items, views, 3, h, w]`, uint8, to logits `[items, classes]`.
+    """Pictures `[items, views, 3, h, w]`, from 0 to 255, to float32 logits `[items, classes]`.
 
     A super-image is an item of one view; an item of the input `frames` has one view a frame.
+
+    Attributes:
+        memory_format: In which pictures enter the backbone; by default as they come.
     """
 
     mean: Tensor
@@ -28,10 +34,13 @@ class Network(nn.Module):
             QvpipeError: If the backbone or its weights cannot be had.
         """
         super().__init__()
-        self.backbone = make_backbone(settings.backbone, pretrained)
+        self.backbone = make_backbone(
+            settings.backbone, pretrained, settings.size, pooled=settings.head not in ON_MAPS
+        )
         freeze(self.backbone, settings.freeze)
         features: int = self.backbone.num_features  # type: ignore[assignment]
         self.head = make_head(settings.head, features, classes, settings.dropout)
+        self.memory_format = torch.preserve_format
         mean, std = statistics(self.backbone)
         self.register_buffer("mean", mean * 255, persistent=False)
         self.register_buffer("std", std * 255, persistent=False)
@@ -40,5 +49,17 @@ class Network(nn.Module):
         """Return the logits of each item."""
         items, views = pictures.shape[:2]
         normalised = (pictures.flatten(0, 1) - self.mean) / self.std
-        logits: Tensor = self.head(self.backbone(normalised))
+        features = self.backbone(normalised.to(memory_format=self.memory_format))
+        if getattr(self.backbone, "output_fmt", "NCHW") == "NHWC" and features.ndim == 4:
+            features = features.permute(0, 3, 1, 2)
+        # Half precision knows so few logits that many items would be equal.
+        with _full_precision(pictures.device.type):
+            logits: Tensor = self.head(features.float())
         return logits.reshape(items, views, -1).mean(dim=1)
+
+
+def _full_precision(device_type: str) -> contextlib.AbstractContextManager[object]:
+    """Switch mixed precision off; devices that only count, such as `meta`, have none."""
+    if not torch.amp.is_autocast_available(device_type):
+        return contextlib.nullcontext()
+    return torch.autocast(device_type, enabled=False)

@@ -2,24 +2,25 @@
 
 import argparse
 import dataclasses
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pandas as pd
 import safetensors.torch
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from qvpipe import config, files, tracking
 from qvpipe.config import ModelSettings, Settings
 from qvpipe.errors import QvpipeError, run
 from qvpipe.inputs import Views, frame_views, superimage_views
-from qvpipe.learning import metrics
-from qvpipe.learning.augment import flip, shuffle_tiles
+from qvpipe.learning import checkpoint, metrics
+from qvpipe.learning.backbones import checkpoint_activations
+from qvpipe.learning.distributed import World, joined
 from qvpipe.learning.evaluate import choose_device
-from qvpipe.learning.fit import Augmentation, Epoch, Fit, Items, fit
+from qvpipe.learning.fit import Epoch, Fit, fit
+from qvpipe.learning.items import Items, read_items
 from qvpipe.learning.losses import make_loss
 from qvpipe.learning.network import Network
 from qvpipe.learning.targets import targets
@@ -34,31 +35,125 @@ def train(settings: Settings, member: str, fold: int) -> None:
     classes = files.read_classes()
     videos = _videos(fold)
     held_out = (videos["fold"] == fold).to_numpy()
-    device = choose_device(settings.compute.device)
-    items = _items(videos, model, len(classes)).to(device)
-    learned, judged = _part(items, ~held_out), _part(items, held_out)
-    torch.manual_seed(settings.seed)
-    network = Network(model, len(classes), model.pretrained)
-    loss = make_loss(settings, learned.targets.sum(dim=0))
+    with joined(choose_device(settings.compute.device)) as (world, device):
+        learned = _items(settings, videos[~held_out], model, len(classes), device)
+        judged = _items(settings, videos[held_out], model, len(classes), device)
+        torch.manual_seed(settings.seed)
+        network = Network(model, len(classes), model.pretrained)
+        if recipe.checkpointing:
+            checkpoint_activations(network.backbone, model.backbone)
+        training = partial(
+            fit,
+            network,
+            learned,
+            judged,
+            make_loss(settings, learned.targets.sum(dim=0)),
+            recipe,
+            device,
+            grid=settings.superimages.grid if model.input == "superimage" else 1,
+            seed=settings.seed,
+            world=world,
+            resume=_resume_file(settings, member, fold, videos, world),
+        )
+        if world.rank > 0:
+            training()
+            return
+        with (
+            tracking.fold_run(settings, member, fold) as tracked,
+            Bar(settings, member, fold, len(learned)) as bar,
+        ):
 
-    with (
-        tracking.fold_run(settings, member, fold) as tracked,
-        tqdm(total=recipe.epochs, desc=f"train {member} fold {fold}", unit="epoch") as bar,
-    ):
+            def report(epoch: Epoch) -> None:
+                bar.epoch(epoch)
+                tracked.epoch(dataclasses.asdict(epoch))
 
-        def report(epoch: Epoch) -> None:
-            bar.set_postfix(loss=f"{epoch.loss:.4f}", mAP=f"{epoch.map:.3f}")
-            bar.update()
-            tracked.epoch(dataclasses.asdict(epoch))
-
-        augmentation = _augmentation(settings, member)
-        fitted = fit(network, learned, judged, loss, augmentation, recipe, device, report)
-        result = _write(settings, member, fold, classes, videos["video"][held_out], judged, fitted)
-        tracked.finish(result, files.fold_model(member, fold) / files.WEIGHTS)
+            fitted = training(on_step=bar.step, on_epoch=report)
+            names = videos["video"][held_out]
+            result = _write(settings, member, fold, classes, names, judged, fitted)
+            tracked.finish(result, files.fold_model(member, fold) / files.WEIGHTS)
+    for finished in files.resume_file(member, fold, "").parent.glob(f"{member}-fold{fold}-*.pt"):
+        finished.unlink()
     print(
         f"train: {member} fold {fold}: {len(learned)} videos learned, {len(judged)} judged, "
         f"mAP {fitted.best.map:.3f} in epoch {fitted.best.number} of {len(fitted.curve)}"
     )
+
+
+class Bar:
+    """The progress of a fold, with the time that is left for all folds of all members."""
+
+    def __init__(self, settings: Settings, member: str, fold: int, items: int) -> None:
+        """Show it.
+
+        Args:
+            settings: Name the members and folds.
+            member: The one that is trained.
+            fold: The one that is left out.
+            items: Videos in an epoch.
+        """
+        self._epochs = settings.recipe(member).epochs
+        self._items = items
+        self._others = sum(
+            settings.recipe(name).epochs
+            for name in settings.members
+            for k in settings.folds
+            if (name, k) != (member, fold) and not _is_trained(settings, name, k)
+        )
+        self._bar = tqdm(
+            total=self._epochs * items, desc=f"train {member} fold {fold}", unit=" videos"
+        )
+
+    def __enter__(self) -> "Bar":
+        """Return the bar."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the bar as it is."""
+        self._bar.close()
+
+    def step(self, items: int) -> None:
+        """Move on by some items."""
+        self._bar.update(items)
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Show what an epoch came to; other members are taken to need as long for one."""
+        left = (self._epochs - epoch.number + self._others) * epoch.seconds
+        self._bar.set_postfix(
+            epoch=epoch.number,
+            loss=f"{epoch.loss:.4f}",
+            mAP=f"{epoch.map:.3f}",
+            speed=f"{epoch.items_per_s:.1f}/s",
+            all_left=tqdm.format_interval(left),
+        )
+        # Epochs of a training that goes on were counted by no step.
+        self._bar.update(epoch.number * self._items - self._bar.n)
+
+
+def _is_trained(settings: Settings, member: str, fold: int) -> bool:
+    path = files.fold_model(member, fold) / "model.json"
+    return path.is_file() and files.read_json(path).get("settings") == _told(settings, member)
+
+
+def _told(settings: Settings, member: str) -> dict[str, Any]:
+    """Return the settings that a training depends on."""
+    tree = config.as_tree(settings)
+    return {
+        "seed": settings.seed,
+        "loss": {settings.loss: tree["losses"][settings.loss]},
+        "model": tree["models"][member],
+        "train": config.as_tree(settings.recipe(member)),
+    }
+
+
+def _resume_file(
+    settings: Settings, member: str, fold: int, videos: pd.DataFrame, world: World
+) -> Path:
+    pictures = files.superimage
+    if settings.models[member].input == "frames":
+        pictures = files.frames_zip
+    data = [files.SPLITS, files.INDEX, files.CLASSES, files.CLEAN, *map(pictures, videos["video"])]
+    told = [_told(settings, member), settings.superimages.grid, fold, world.size]
+    return files.resume_file(member, fold, checkpoint.key(told, data))
 
 
 def _videos(fold: int) -> pd.DataFrame:
@@ -69,17 +164,22 @@ def _videos(fold: int) -> pd.DataFrame:
     return videos
 
 
-def _items(videos: pd.DataFrame, model: ModelSettings, classes: int) -> Items:
+def _items(
+    settings: Settings,
+    videos: pd.DataFrame,
+    model: ModelSettings,
+    classes: int,
+    device: torch.device,
+) -> Items:
     if model.input == "superimage":
         read = partial(_superimage, model=model)
     else:
         cleaned = by_video(files.read_table(files.CLEAN))
         read = partial(_frames, model=model, cleaned=cleaned)
-    with ThreadPoolExecutor() as pool:
-        pictures = np.stack(list(pool.map(read, videos["video"])))
-    return Items(
-        torch.from_numpy(pictures).permute(0, 1, 4, 2, 3),
-        torch.from_numpy(targets(videos["labels"], classes)).float(),
+    truth = torch.from_numpy(targets(videos["labels"], classes)).float()
+    compute = settings.compute
+    return read_items(
+        videos["video"].to_list(), read, truth, device, compute.cache, compute.workers
     )
 
 
@@ -89,23 +189,6 @@ def _superimage(video: str, model: ModelSettings) -> Views:
 
 def _frames(video: str, model: ModelSettings, cleaned: dict[str, list[Judgement]]) -> Views:
     return frame_views(unpack(files.frames_zip(video)), cleaned[video], model)
-
-
-def _part(items: Items, chosen: np.ndarray) -> Items:
-    positions = torch.from_numpy(np.flatnonzero(chosen)).to(items.targets.device)
-    return Items(items.pictures[positions], items.targets[positions])
-
-
-def _augmentation(settings: Settings, member: str) -> Augmentation:
-    recipe, model = settings.recipe(member), settings.models[member]
-
-    def augment(pictures: Tensor) -> Tensor:
-        pictures = flip(pictures, recipe.flip)
-        if model.input == "superimage":
-            pictures = shuffle_tiles(pictures, settings.superimages.grid, recipe.tile_shuffle)
-        return pictures
-
-    return augment
 
 
 def _write(
@@ -127,7 +210,7 @@ def _write(
     safetensors.torch.save_file(fitted.state, folder / files.WEIGHTS)
     curve = pd.DataFrame([dataclasses.asdict(epoch) for epoch in fitted.curve])
     # Speed differs from run to run, and what DVC keeps must not.
-    files.write_table(folder / "curve.csv", curve.drop(columns="items_per_s"))
+    files.write_table(folder / "curve.csv", curve.drop(columns=["items_per_s", "seconds"]))
     files.write_json(
         folder / "model.json",
         {
@@ -136,6 +219,7 @@ def _write(
             "epoch": fitted.best.number,
             "classes": classes,
             "model": config.as_tree(settings.models[member]),
+            "settings": _told(settings, member),
         },
     )
     predictions = pd.DataFrame(probabilities, columns=classes)
