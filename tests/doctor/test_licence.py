@@ -4,18 +4,15 @@ import gzip
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
 from dvc.repo import Repo
 from mlflow import MlflowClient
-from moto.server import ThreadedMotoServer
 
 from qvpipe import files
 from qvpipe.doctor import licence
-from tests.conftest import REPOSITORY, RenderClip
+from tests.conftest import REPOSITORY, S3, RenderClip
 
 LABELS = json.dumps({"d7.mp4": [1, 14], "d8.mp4": [0]})
 RAW = Path("data/raw/track1_raw_video")
@@ -71,21 +68,6 @@ def look(capsys: pytest.CaptureFixture[str], *places: str) -> tuple[int, str]:
     capsys.readouterr()
     code = licence.report(files.read_settings(), places or licence.PLACES)
     return code, capsys.readouterr().out
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
-    """Start an S3 server with an empty bucket and give the options of a DVC remote there."""
-    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(variable, "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    endpoint = f"http://{host}:{port}"
-    boto3.client("s3", endpoint_url=endpoint).create_bucket(Bucket="team")
-    yield {"endpointurl": endpoint}
-    server.stop()
 
 
 def test_a_clean_house_is_clean(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -178,10 +160,10 @@ def test_a_remote_in_a_folder_is_searched(house: Path, capsys: pytest.CaptureFix
 
 
 def test_a_remote_on_s3_is_searched_for_what_the_cache_no_longer_has(
-    house: Path, bucket: dict[str, str], capsys: pytest.CaptureFixture[str]
+    house: Path, s3: S3, capsys: pytest.CaptureFixture[str]
 ) -> None:
     track((RAW / "d7.mp4").read_bytes())
-    push("s3://team/dvc", **bucket)
+    push(f"s3://{s3.bucket('team')}/dvc", endpointurl=s3.endpoint)
     shutil.rmtree(".dvc/cache")
     code, printed = look(capsys, "remotes")
     assert code == 1
@@ -204,13 +186,15 @@ def test_artifacts_are_searched(house: Path, capsys: pytest.CaptureFixture[str])
 
 def test_artifacts_on_s3_are_searched(
     house: Path,
-    bucket: dict[str, str],
+    s3: S3,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", bucket["endpointurl"])
+    monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", s3.endpoint)
     client = MlflowClient(f"sqlite:///{house / 'mlflow.db'}")
-    run = client.create_run(client.create_experiment("qvpipe", "s3://team/mlflow")).info.run_id
+    run = client.create_run(
+        client.create_experiment("qvpipe", f"s3://{s3.bucket('team')}/mlflow")
+    ).info.run_id
     client.log_text(run, LABELS, "labels.txt")
     code, printed = look(capsys, "mlflow")
     assert code == 1
