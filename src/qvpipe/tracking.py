@@ -5,7 +5,6 @@ import hashlib
 import importlib.metadata
 import os
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -47,29 +46,6 @@ class Registered:
     alias: str
 
 
-@dataclass(frozen=True)
-class Artifact:
-    """A file that MLflow keeps."""
-
-    uri: str
-
-    @contextlib.contextmanager
-    def fetched(self) -> Iterator[Path]:
-        """Give the file; one that lies elsewhere is there as long as the block runs."""
-        import mlflow
-        from mlflow.utils.file_utils import local_file_uri_to_path
-
-        if self.uri.startswith(("/", "file:")):
-            yield Path(local_file_uri_to_path(self.uri))
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            yield Path(
-                mlflow.artifacts.download_artifacts(
-                    artifact_uri=self.uri, dst_path=folder, tracking_uri=tracking_uri()
-                )
-            )
-
-
 class FoldRun:
     """The run of one trained (member, fold) while it is under way."""
 
@@ -99,12 +75,6 @@ def tracking_uri() -> str:
     """Return `MLFLOW_TRACKING_URI` where it is set, otherwise the repository's own database."""
     own = f"sqlite:///{files.repository() / 'mlflow.db'}"
     return os.environ.get("MLFLOW_TRACKING_URI") or own
-
-
-def has_database() -> bool:
-    """Say whether there is anything to read; MLflow would make a database that is missing."""
-    uri = tracking_uri()
-    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).is_file()
 
 
 @contextlib.contextmanager
@@ -198,41 +168,6 @@ def load_model(uri: str) -> "PyFuncModel":
     return model
 
 
-def registered_versions(model: str) -> "list[ModelVersion]":
-    """Return the versions of a registered model, the newest first, with their aliases."""
-    client = _client()
-    found = list(client.search_model_versions(f"name = '{model}'"))
-    # A search tells no aliases.
-    return [client.get_model_version(model, version.version) for version in found]
-
-
-def artifacts() -> Iterator[Artifact]:
-    """Give every artifact of every experiment and run, deleted ones included."""
-    from mlflow.entities import ViewType
-    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-    if not has_database():
-        return
-    client = _client()
-    experiments = client.search_experiments(view_type=ViewType.ALL)
-    roots = {experiment.artifact_location.rstrip("/") for experiment in experiments}
-    for experiment in experiments:
-        roots |= {
-            run.info.artifact_uri
-            for run in _all_runs(client, experiment.experiment_id)
-            if not run.info.artifact_uri.startswith(f"{experiment.artifact_location.rstrip('/')}/")
-        }
-    for root in sorted(roots):
-        repository = get_artifact_repository(root, tracking_uri=tracking_uri())
-        folders: list[str | None] = [None]
-        while folders:
-            for found in repository.list_artifacts(folders.pop()):
-                if found.is_dir:
-                    folders.append(found.path)
-                else:
-                    yield Artifact(f"{root}/{found.path}")
-
-
 def digest(path: Path) -> str:
     """Return the SHA-256 of a file."""
     with path.open("rb") as file:
@@ -277,18 +212,6 @@ def _artifact_location() -> str | None:
     if os.environ.get("MLFLOW_TRACKING_URI"):
         return None
     return (files.repository() / "mlruns").resolve().as_uri()
-
-
-def _all_runs(client: "MlflowClient", experiment: str) -> Iterator["Run"]:
-    from mlflow.entities import ViewType
-
-    token: str | None = None
-    while True:
-        page = client.search_runs([experiment], run_view_type=ViewType.ALL, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
 
-from qvpipe import files, tracking
+from qvpipe import files, stored, tracking
 from qvpipe.errors import QvpipeError, one_line
 from qvpipe.video.reader import ENDINGS
 
@@ -236,7 +236,7 @@ def dvc() -> Finding:
 def mlflow() -> Finding:
     """Whether MLflow's server or database answers."""
     text = f"{importlib.metadata.version('mlflow')} at {_place()}"
-    if not tracking.has_database():
+    if not stored.has_database():
         return Finding(f"{text}, which the first `dvc repro` makes")
     _versions(files.read_settings().mlflow.model)
     return Finding(text)
@@ -245,7 +245,7 @@ def mlflow() -> Finding:
 def models() -> Finding:
     """The registered versions that have an alias."""
     model = files.read_settings().mlflow.model
-    versions = _versions(model) if tracking.has_database() else []
+    versions = _versions(model) if stored.has_database() else []
     if not versions:
         return Finding(f"no version of {model} is registered", "`dvc repro` registers one")
     named = [
@@ -295,7 +295,7 @@ def _versions(model: str) -> "list[ModelVersion]":
     # A person waits; by default MLflow tries for minutes. It reads this at each request.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     try:
-        return tracking.registered_versions(model)
+        return stored.registered_versions(model)
     except Exception as error:  # a database and a server raise their own
         raise QvpipeError(
             f"{_place()} does not answer ({type(error).__name__}); start the server, or set "

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from qvpipe import files, tracking
+from qvpipe import files, stored, tracking
 from qvpipe.config import DataSettings, Settings
 from qvpipe.doctor.contents import Bytes, Raw, recognise
 from qvpipe.errors import QvpipeError, one_line
@@ -152,7 +152,7 @@ def look_into_mlflow(settings: Settings, raw: Raw) -> Looked:
     """Look at the artifacts of all experiments, deleted ones included."""
     seen, findings, unseen = 0, list[Finding](), list[str]()
     try:
-        for artifact in tracking.artifacts():
+        for artifact in stored.artifacts():
             with artifact.fetched() as path, path.open("rb") as file:
                 if what := recognise(file, path.stat().st_size, raw):
                     findings.append(Finding(artifact.uri, what))
