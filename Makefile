@@ -18,9 +18,9 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-dev lint
 	pytest
 
-# The fast tests are those of no whole command and of no network.
+# The fast tests are those of no whole command and of no server.
 check: lint
-	pytest $(FAST)
+	pytest -m "not slow" --ignore tests/end_to_end --ignore tests/inference --ignore tests/test_lock.py
 
 hooks: $(VENV)/installed-dev
 	pre-commit install

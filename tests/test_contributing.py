@@ -70,6 +70,7 @@ def test_every_example_is_tried_here() -> None:
     assert list(EXAMPLES) == ["A loss", "A backbone", "A stage", "A data set"]
 
 
+@pytest.mark.slow
 def test_a_loss(copy: Path) -> None:
     apply("A loss", copy)
     params = copy / "params.yaml"
@@ -87,6 +88,7 @@ assert math.isclose(value, math.log(2) / 4, rel_tol=1e-6), value
     run(copy, "-c", code)
 
 
+@pytest.mark.slow
 def test_a_backbone(copy: Path) -> None:
     apply("A backbone", copy)
     code = """
@@ -101,6 +103,7 @@ assert network(torch.zeros(2, 1, 3, 96, 96, dtype=torch.uint8)).shape == (2, 17)
     run(copy, "-c", code)
 
 
+@pytest.mark.slow
 def test_a_stage(copy: Path) -> None:
     apply("A stage", copy)
     index = pd.DataFrame({"group": ["a", "b", "a"], "duration_s": [1.0, 5.0, 2.5]})
@@ -111,6 +114,7 @@ def test_a_stage(copy: Path) -> None:
     assert "didn't change" in run(copy, "-m", "dvc", "repro", "--single-item", "lengths")
 
 
+@pytest.mark.slow
 def test_a_data_set(copy: Path, render_clip: RenderClip) -> None:
     apply("A data set", copy)
     raw = copy / "data/raw"

@@ -52,6 +52,7 @@ def test_a_line_fits_the_screen_and_its_mending_stands_below() -> None:
     assert health.line("disk", Finding("5 GB free")) == "ok  disk      5 GB free"
 
 
+@pytest.mark.slow
 def test_every_check_of_a_bare_folder_ends_in_a_line(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -101,6 +102,7 @@ def test_a_remote_that_is_away_is_named(folder: Path) -> None:
     assert health.dvc().text.endswith("remote nas")
 
 
+@pytest.mark.slow
 def test_a_server_that_is_down_is_one_sentence(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

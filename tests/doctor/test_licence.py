@@ -14,6 +14,8 @@ from qvpipe import files
 from qvpipe.doctor import licence
 from tests.conftest import REPOSITORY, S3, RenderClip
 
+pytestmark = pytest.mark.slow
+
 LABELS = json.dumps({"d7.mp4": [1, 14], "d8.mp4": [0]})
 RAW = Path("data/raw/track1_raw_video")
 NOBODY_KNOWS = b"a format that nobody knows"

@@ -87,7 +87,7 @@ def server(database: str, s3: S3, tmp_path: Path) -> Iterator[str]:
     port = str(free_port())
     service = COMPOSE["mlflow"]
     places = {
-        "postgresql://mlflow:${QVPIPE_PASSWORD:?}@database:5432/mlflow": database,
+        "mlflow:${QVPIPE_PASSWORD:?}@database:5432/mlflow": database.removeprefix("postgresql://"),
         "http://store:9000": s3.endpoint,
         "${QVPIPE_PASSWORD:?}": "secret",
         "${QVPIPE_HOST:?}": "mlflow.example.org",
@@ -107,7 +107,7 @@ def server(database: str, s3: S3, tmp_path: Path) -> Iterator[str]:
         process = subprocess.Popen(
             [placed(part) for part in service["command"]],
             cwd=tmp_path,
-            env={**os.environ, **environment, "PATH": path},
+            env={**os.environ, **environment, "MLFLOW_WORKERS": "1", "PATH": path},
             stdout=log,
             stderr=subprocess.STDOUT,
         )

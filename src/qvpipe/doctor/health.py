@@ -29,7 +29,7 @@ WIDTH = 79
 NAME = 10
 """Columns of a line that its name takes."""
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 """How long all checks together may take; one that hangs is given up."""
 
 CODECS: Mapping[str, str] = {
@@ -208,7 +208,7 @@ def hooks() -> Finding:
     if asked.returncode:
         return Finding("not in a git repository", "`git init`, or clone the repository")
     hook = files.repository() / asked.stdout.strip()
-    if hook.is_file():
+    if hook.is_file() and "pre-commit" in hook.read_text(encoding="utf-8", errors="replace"):
         return Finding("a push is checked for raw videos and labels")
     return Finding("a push is not checked for raw videos and labels", "`make hooks`")
 
