@@ -1,4 +1,5 @@
 # make demo: everything, from rendered videos to a registered model.  make test: all tests.
+# make check: what takes less than a minute.  make hooks: checks before each commit and push.
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,7 +8,7 @@ UV := $(BIN)/uv
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --no-header pyproject.toml
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test lint lock
+.PHONY: demo test check lint hooks lock
 
 demo: $(VENV)/installed
 	qvpipe demo-data
@@ -16,6 +17,13 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed-dev lint
 	pytest
+
+# The fast tests are those of no whole command and of no server.
+check: lint
+	pytest -m "not slow" --ignore tests/end_to_end --ignore tests/inference --ignore tests/test_lock.py
+
+hooks: $(VENV)/installed-dev
+	pre-commit install
 
 lint: $(VENV)/installed-dev
 	ruff check .

@@ -1,17 +1,20 @@
-"""Videos that the tests render themselves, and where real ones may lie."""
+"""Videos that the tests render themselves, where real ones may lie, and an S3 server."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Protocol, cast
 
 import av
+import boto3
 import numpy as np
 import numpy.typing as npt
 import pytest
 from av.video.frame import PictureType
 from av.video.stream import VideoStream
+from moto.server import ThreadedMotoServer
 
 REPOSITORY = Path(__file__).parents[1]
 REAL_CLIPS = Path(
@@ -103,3 +106,28 @@ def render(
 @pytest.fixture
 def render_clip() -> RenderClip:
     return render
+
+
+@dataclass(frozen=True)
+class S3:
+    """A server of S3 on loopback."""
+
+    endpoint: str
+
+    def bucket(self, name: str) -> str:
+        """Make a bucket and return its name."""
+        boto3.client("s3", endpoint_url=self.endpoint).create_bucket(Bucket=name)
+        return name
+
+
+@pytest.fixture
+def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(variable, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield S3(f"http://{host}:{port}")
+    server.stop()

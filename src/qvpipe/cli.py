@@ -61,6 +61,17 @@ def predict(arguments: argparse.Namespace) -> int:
     return PARTLY_FAILED if failed else 0
 
 
+def doctor(arguments: argparse.Namespace) -> int:
+    """Say whether all is well here, or whether anything raw has left."""
+    if arguments.licence is None:
+        from qvpipe.doctor import health
+
+        return health.report()
+    from qvpipe.doctor import licence
+
+    return licence.report(files.read_settings(), arguments.licence or licence.PLACES)
+
+
 def results_text(result: Mapping[str, Any], positives: Mapping[str, int]) -> str:
     """Return metrics/ensemble.json as text for people.
 
@@ -142,6 +153,15 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, default=Path("predictions.csv"), help="default: %(default)s"
     )
     foretell.set_defaults(command=predict)
+
+    check = commands.add_parser("doctor", help="say what is well here, and how to mend the rest")
+    check.add_argument(
+        "--licence",
+        nargs="*",
+        choices=("git", "dvc", "remotes", "mlflow"),
+        help="look for raw videos and labels where they may not be; default: in all these places",
+    )
+    check.set_defaults(command=doctor)
     return parser
 
 

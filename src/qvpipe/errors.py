@@ -22,3 +22,8 @@ def run(command: Callable[[], int | None]) -> None:
     except KeyboardInterrupt:
         print("stopped; what was finished is kept, and the same command goes on", file=sys.stderr)
         sys.exit(130)
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's message as a single line of at most 200 characters."""
+    return " ".join(str(error).split())[:200] or type(error).__name__

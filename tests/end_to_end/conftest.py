@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ class Project:
     """A checkout with settings of its own."""
 
     folder: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables that the person who runs commands here has set."""
 
     def run(self, *command: str, code: int = 0) -> str:
         """Run a command in the project as a person would, and return all that it printed."""
@@ -40,7 +42,7 @@ class Project:
         hidden = {"MLFLOW_TRACKING_URI", "DVC_ROOT", "PYTHONPATH"}
         environment = {key: value for key, value in os.environ.items() if key not in hidden}
         environment["PATH"] = f"{scripts}{os.pathsep}{environment['PATH']}"
-        environment["COLUMNS"] = "200"
+        environment |= {"COLUMNS": "200", **self.environment}
         done = subprocess.run(
             command,
             cwd=self.folder,
@@ -55,11 +57,10 @@ class Project:
         )
         return done.stdout
 
-    def git(self, *arguments: str) -> str:
+    def git(self, *arguments: str, code: int = 0) -> str:
         """Run git."""
-        return self.run(
-            "git", "-c", "user.name=test", "-c", "user.email=test@example.org", *arguments
-        )
+        who = ("-c", "user.name=test", "-c", "user.email=test@example.org")
+        return self.run("git", *who, *arguments, code=code)
 
     def set(self, changes: Mapping[str, Any]) -> None:
         """Change settings."""

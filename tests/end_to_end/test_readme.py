@@ -21,6 +21,9 @@ ELSEWHERE = {
     "cd ": "the checkout that the tests run in",
     "source .venv/bin/activate": "`Project.run` does the same",
     "make test": "what runs this",
+    "make check": "a part of `make test`",
+    "make hooks": "test_hooks",
+    "dvc pull": "test_sharing",
     "cp configs/": "test_configs",
     "dvc exp run -S loss=asl": "test_pipeline",
 }
