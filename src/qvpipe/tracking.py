@@ -339,6 +339,9 @@ def _result_metrics(result: Mapping[str, Any]) -> dict[str, float]:
 
 def _ensemble_metrics(result: Mapping[str, Any]) -> dict[str, float]:
     metrics = {"chance": result["chance"], "map_mean_over_folds": result["mean_over_folds"]["map"]}
+    for when, error in result["calibration_error"].items():
+        if error is not None:
+            metrics[f"calibration_error_{when}"] = error
     for member, judged in result["members"].items():
         metrics[f"member_map/{member}"] = judged["map"]
         metrics[f"member_weight/{member}"] = judged["weight"]
