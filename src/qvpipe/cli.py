@@ -1,16 +1,17 @@
 """What people type: `qvpipe COMMAND`."""
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qvpipe import files
-from qvpipe.config import QVPIPE_MEANINGS
+from qvpipe.config import QVPIPE_MEANINGS, ComputeSettings
 from qvpipe.errors import QvpipeError, run
 
 if TYPE_CHECKING:
-    from qvpipe.inference.predictor import Predictor
+    from qvpipe.inference.predictor import Prediction, Predictor
 
 PARTLY_FAILED = 3
 """Exit code of a command that did its work, but not for every video."""
@@ -43,21 +44,25 @@ def results(arguments: argparse.Namespace) -> None:
 
 
 def predict(arguments: argparse.Namespace) -> int:
-    """Predict videos and write a table."""
-    from tqdm import tqdm
-
+    """Predict videos and write them to a file."""
     from qvpipe import tracking
-    from qvpipe.video.find import find_videos
+    from qvpipe.inference.batch import collect, predict_files
+    from qvpipe.inference.tables import choose_writer
 
-    videos = [str(video) for path in arguments.paths for video in find_videos(path)]
-    model = tracking.load_model(arguments.model)
+    choose_writer(arguments.out)
+    videos = collect(arguments.paths, sys.stdin)
+    model = tracking.load_model(arguments.model, arguments.device)
     predictor: Predictor = model.unwrap_python_model().predictor
-    with tqdm(total=len(videos), desc="predict", unit="video") as bar:
-        table = predictor.predict(videos, bar.update)
-    files.write_table(arguments.out, table)
-    print(predictions_text(table, predictor.classes))
-    failed = int((table["status"] == "failed").sum())
-    print(f"predict: {len(videos)} videos in, {failed} failed; the table is {arguments.out}")
+    options = predictor.options(
+        dict(arguments.threshold), arguments.tta, arguments.batch_size, arguments.members
+    )
+    compute = ComputeSettings(workers=arguments.workers, device=arguments.device)
+    predictions = predict_files(
+        videos, predictor, options, str(model.metadata.model_uuid), arguments.out, compute
+    )
+    print(predictions_text(predictions))
+    failed = sum(prediction.status == "failed" for prediction in predictions)
+    print(f"predict: {len(videos)} videos in, {failed} failed; the result is {arguments.out}")
     return PARTLY_FAILED if failed else 0
 
 
@@ -84,21 +89,20 @@ def results_text(result: Mapping[str, Any], positives: Mapping[str, int]) -> str
     return "\n".join(lines)
 
 
-def predictions_text(table: Any, classes: Sequence[str], most: int = 20) -> str:  # noqa: ANN401
+def predictions_text(predictions: Sequence["Prediction"], most: int = 20) -> str:
     """Return a line for each of the first videos: its most probable classes, or why it failed.
 
     Args:
-        table: What `Predictor.predict` returns.
-        classes: The columns that hold probabilities.
+        predictions: Of the videos.
         most: How many videos are shown.
     """
     lines = []
-    for row in table.head(most).to_dict("records"):
-        best = sorted(classes, key=lambda name: -row[name])[:3]
-        shown = "  ".join(f"{name} {row[name]:.2f}" for name in best)
-        lines.append(f"{Path(row['video']).name:28} {row['error'] or shown}")
-    if len(table) > most:
-        lines.append(f"... and {len(table) - most} more")
+    for prediction in predictions[:most]:
+        best = sorted(prediction.probabilities.items(), key=lambda item: -item[1])[:3]
+        shown = "  ".join(f"{name} {probability:.2f}" for name, probability in best)
+        lines.append(f"{Path(prediction.video).name!s:28} {prediction.error or shown}")
+    if len(predictions) > most:
+        lines.append(f"... and {len(predictions) - most} more")
     return "\n".join(lines)
 
 
@@ -115,6 +119,16 @@ def _result_line(name: str, judged: Mapping[str, Any], weight: str) -> str:
     over_folds = judged["mean_over_folds"]
     spread = f"{over_folds['map']:.3f} ± {over_folds['map_sd']:.3f}"
     return f"{name:28}{judged['map']:7.3f}{judged['map_defects']:9.3f}{weight:>8}{spread:>23}"
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", default="models:/qvpipe@champion", help="default: %(default)s")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
+
+
+def _threshold(text: str) -> tuple[str, float]:
+    name, _, value = text.rpartition("=")
+    return name, float(value)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -136,10 +150,29 @@ def _parser() -> argparse.ArgumentParser:
     show.set_defaults(command=results)
 
     foretell = commands.add_parser("predict", help="predict videos with the registered model")
-    foretell.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="video or folder")
-    foretell.add_argument("--model", default="models:/qvpipe@champion", help="default: %(default)s")
     foretell.add_argument(
-        "--out", type=Path, default=Path("predictions.csv"), help="default: %(default)s"
+        "paths", nargs="+", metavar="PATH", help="video, folder, pattern, or - for a list on stdin"
+    )
+    foretell.add_argument(
+        "--out",
+        type=Path,
+        default=Path("predictions.csv"),
+        help=".csv, .json, .parquet, or test_result.json for the challenge; default: %(default)s",
+    )
+    _add_model(foretell)
+    foretell.add_argument(
+        "--threshold",
+        action="append",
+        default=[],
+        type=_threshold,
+        metavar="CLASS=P",
+        help="probability from which on a class is a label, instead of the model's own",
+    )
+    foretell.add_argument("--members", nargs="+", metavar="MEMBER", help="default: all")
+    foretell.add_argument("--tta", action="store_true", help="look at mirrored pictures as well")
+    foretell.add_argument("--batch-size", type=int, default=16, help="default: %(default)s")
+    foretell.add_argument(
+        "--workers", type=int, default=0, help="processes that read; default: one for each core"
     )
     foretell.set_defaults(command=predict)
     return parser

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from qvpipe import files
-from qvpipe.config import Settings, as_tree
+from qvpipe.config import RESERVED_COLUMNS, Settings, as_tree
 from qvpipe.errors import QvpipeError
 
 if TYPE_CHECKING:
@@ -36,6 +38,10 @@ REQUIREMENTS = (
     "torchvision",
 )
 """What the registered model needs beside MLflow itself."""
+
+
+CODE_LOADER = "mlflow.pyfunc.loaders.code_model"
+"""MLflow's loader of models that are code; the others may unpickle."""
 
 
 @dataclass(frozen=True)
@@ -136,8 +142,9 @@ def register(settings: Settings, run: str, bundle: Path, score: float) -> Regist
             artifacts={"bundle": str(bundle)},
             code_paths=[str(Path(__file__).parent)],
             pip_requirements=[_pinned(name) for name in REQUIREMENTS],
-            signature=_signature(files.read_classes()),
-            input_example=["pipe.mp4"],
+            model_config={"device": "auto"},
+            signature=_signature(files.read_json(files.ENSEMBLE / "ensemble.json")),
+            input_example=pd.DataFrame({"video": ["pipe.mp4"]}),
         )
     index = digest(files.INDEX)
     version = mlflow.register_model(
@@ -148,18 +155,29 @@ def register(settings: Settings, run: str, bundle: Path, score: float) -> Regist
     return Registered(str(version.version), alias)
 
 
-def load_model(uri: str) -> "PyFuncModel":
+def load_model(uri: str, device: str = "auto") -> "PyFuncModel":
     """Load a registered model, `models:/qvpipe@champion` for instance, or a folder that holds one.
 
+    Args:
+        uri: Of the model.
+        device: See `compute.device`.
+
     Raises:
-        QvpipeError: If there is no such model.
+        QvpipeError: If there is no such model, or it is none of this package's: those hold no
+            pickle, which could run any code as it is loaded.
     """
     import mlflow
     from mlflow.exceptions import MlflowException
 
     mlflow.set_tracking_uri(tracking_uri())
     try:
-        model: PyFuncModel = mlflow.pyfunc.load_model(uri)
+        flavor = mlflow.models.get_model_info(uri).flavors.get("python_function", {})
+        if flavor.get("loader_module") != CODE_LOADER:
+            raise QvpipeError(
+                f"{uri} was not registered by qvpipe, and is not loaded because it could run code "
+                "from a pickle; name another model"
+            )
+        model: PyFuncModel = mlflow.pyfunc.load_model(uri, model_config={"device": device})
     except (MlflowException, OSError) as error:
         raise QvpipeError(
             f"there is no model {uri} at {tracking_uri()}; `dvc repro` registers one, or set "
@@ -271,14 +289,37 @@ def _is_better(client: "MlflowClient", model: str, index: str, score: float) -> 
     return champion.tags.get("index") == index and score > float(champion.tags.get("map", "inf"))
 
 
-def _signature(classes: list[str]) -> Any:  # noqa: ANN401 - an MLflow type, imported late
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema
+def _signature(rules: Mapping[str, Any]) -> Any:  # noqa: ANN401 - an MLflow type, imported late
+    """Return what the registered model takes and gives; see `RegisteredEnsemble.predict`.
 
-    texts = [ColSpec("string", name) for name in ("video", "status", "error")]
+    Args:
+        rules: models/ensemble/ensemble.json.
+    """
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import AnyType, Array, Object, Property
+
+    classes, members = rules["classes"], list(rules["members"])
+    *texts, labels = RESERVED_COLUMNS
+    thresholds = Object([Property(name, DataType.double, required=False) for name in classes])
     return ModelSignature(
-        inputs=Schema([ColSpec("string")]),
-        outputs=Schema([*texts, *(ColSpec("double", name) for name in classes)]),
+        # A path or bytes; unnamed, so that a list or a single path is taken as well.
+        inputs=Schema([ColSpec(AnyType())]),
+        outputs=Schema(
+            [
+                *(ColSpec("string", name) for name in texts),
+                *(ColSpec("double", name, required=False) for name in classes),
+                ColSpec(Array(DataType.string), labels),
+            ]
+        ),
+        params=ParamSchema(
+            [
+                ParamSpec("thresholds", thresholds, rules["thresholds"]),
+                ParamSpec("tta", "boolean", default=False),
+                ParamSpec("batch_size", "long", 16),
+                ParamSpec("members", "string", members, shape=(-1,)),
+            ]
+        ),
     )
 
 
