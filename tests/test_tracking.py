@@ -15,6 +15,7 @@ RESULT = {"map": 0.5, "map_defects": 0.4, "per_class": {"ZC": 0.6, "C(J)": None}
 ENSEMBLE = RESULT | {
     "chance": 0.1,
     "mean_over_folds": {"map": 0.45},
+    "calibration_error": {"before": 0.2, "after": None},
     "members": {"framewise": {"map": 0.3, "weight": 1.0}},
 }
 

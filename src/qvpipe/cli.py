@@ -1,16 +1,17 @@
 """What people type: `qvpipe COMMAND`."""
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qvpipe import files
-from qvpipe.config import QVPIPE_MEANINGS
+from qvpipe.config import QVPIPE_MEANINGS, ComputeSettings
 from qvpipe.errors import QvpipeError, run
 
 if TYPE_CHECKING:
-    from qvpipe.inference.predictor import Predictor
+    from qvpipe.inference.predictor import Prediction, Predictor
 
 PARTLY_FAILED = 3
 """Exit code of a command that did its work, but not for every video."""
@@ -43,21 +44,60 @@ def results(arguments: argparse.Namespace) -> None:
 
 
 def predict(arguments: argparse.Namespace) -> int:
-    """Predict videos and write a table."""
+    """Predict videos and write them to a file."""
+    from qvpipe import tracking
+    from qvpipe.inference.batch import collect, predict_files
+    from qvpipe.inference.tables import choose_writer
+
+    choose_writer(arguments.out)
+    videos = collect(arguments.paths, sys.stdin)
+    model = tracking.load_model(arguments.model, arguments.device)
+    predictor: Predictor = model.unwrap_python_model().predictor
+    options = predictor.options(
+        dict(arguments.threshold), arguments.tta, arguments.batch_size, arguments.members
+    )
+    compute = ComputeSettings(workers=arguments.workers, device=arguments.device)
+    predictions = predict_files(
+        videos, predictor, options, str(model.metadata.model_uuid), arguments.out, compute
+    )
+    print(predictions_text(predictions))
+    failed = sum(prediction.status == "failed" for prediction in predictions)
+    print(f"predict: {len(videos)} videos in, {failed} failed; the result is {arguments.out}")
+    return PARTLY_FAILED if failed else 0
+
+
+def report(arguments: argparse.Namespace) -> int:
+    """Examine videos and write what was found as one HTML file."""
+    from datetime import datetime
+
     from tqdm import tqdm
 
     from qvpipe import tracking
-    from qvpipe.video.find import find_videos
+    from qvpipe.inference import report as reports
+    from qvpipe.inference.batch import collect
+    from qvpipe.video.labels import read_labels
 
-    videos = [str(video) for path in arguments.paths for video in find_videos(path)]
-    model = tracking.load_model(arguments.model)
+    videos = collect(arguments.videos, sys.stdin)
+    model = tracking.load_model(arguments.model, arguments.device)
     predictor: Predictor = model.unwrap_python_model().predictor
-    with tqdm(total=len(videos), desc="predict", unit="video") as bar:
-        table = predictor.predict(videos, bar.update)
-    files.write_table(arguments.out, table)
-    print(predictions_text(table, predictor.classes))
-    failed = int((table["status"] == "failed").sum())
-    print(f"predict: {len(videos)} videos in, {failed} failed; the table is {arguments.out}")
+    classes = predictor.classes
+    # Read before the long work, so that a mistake shows at once.
+    names = reports.read_names(arguments.names, classes) if arguments.names else None
+    labels = read_labels(arguments.labels, classes) if arguments.labels else None
+    found = [reports.examine(predictor, video) for video in tqdm(videos, "report", unit="video")]
+    page = reports.Report(
+        videos=found,
+        classes=classes,
+        normal=predictor.rules["normal"],
+        made=datetime.now().astimezone(),
+        card=tracking.describe(arguments.model) | reports.model_card(predictor),
+        names=names or reports.class_names(classes),
+        agreement=None if labels is None else reports.agreement(found, classes, labels),
+    )
+    with files.replacing(arguments.out) as temporary:
+        temporary.write_text(reports.render(page), encoding="utf-8")
+    failed = page.outcomes["failed"]
+    print(f"report: {len(videos)} videos in, {failed} failed; the report is {arguments.out}")
     return PARTLY_FAILED if failed else 0
 
 
@@ -70,6 +110,24 @@ def doctor(arguments: argparse.Namespace) -> int:
     from qvpipe.doctor import licence
 
     return licence.report(files.read_settings(), arguments.licence or licence.PLACES)
+
+
+def app(arguments: argparse.Namespace) -> None:
+    """Serve the page on which a video is dropped."""
+    from qvpipe import tracking
+    from qvpipe.inference.app import Limits, Model, serve
+
+    def load(address: str) -> Model:
+        model = tracking.load_model(address, arguments.device)
+        return Model(model.unwrap_python_model().predictor, tracking.describe(address))
+
+    serve(
+        tracking.choices(arguments.model),
+        load,
+        arguments.host,
+        arguments.port,
+        Limits(arguments.max_mb, arguments.max_minutes),
+    )
 
 
 def results_text(result: Mapping[str, Any], positives: Mapping[str, int]) -> str:
@@ -95,21 +153,20 @@ def results_text(result: Mapping[str, Any], positives: Mapping[str, int]) -> str
     return "\n".join(lines)
 
 
-def predictions_text(table: Any, classes: Sequence[str], most: int = 20) -> str:  # noqa: ANN401
+def predictions_text(predictions: Sequence["Prediction"], most: int = 20) -> str:
     """Return a line for each of the first videos: its most probable classes, or why it failed.
 
     Args:
-        table: What `Predictor.predict` returns.
-        classes: The columns that hold probabilities.
+        predictions: Of the videos.
         most: How many videos are shown.
     """
     lines = []
-    for row in table.head(most).to_dict("records"):
-        best = sorted(classes, key=lambda name: -row[name])[:3]
-        shown = "  ".join(f"{name} {row[name]:.2f}" for name in best)
-        lines.append(f"{Path(row['video']).name:28} {row['error'] or shown}")
-    if len(table) > most:
-        lines.append(f"... and {len(table) - most} more")
+    for prediction in predictions[:most]:
+        best = sorted(prediction.probabilities.items(), key=lambda item: -item[1])[:3]
+        shown = "  ".join(f"{name} {probability:.2f}" for name, probability in best)
+        lines.append(f"{Path(prediction.video).name!s:28} {prediction.error or shown}")
+    if len(predictions) > most:
+        lines.append(f"... and {len(predictions) - most} more")
     return "\n".join(lines)
 
 
@@ -126,6 +183,16 @@ def _result_line(name: str, judged: Mapping[str, Any], weight: str) -> str:
     over_folds = judged["mean_over_folds"]
     spread = f"{over_folds['map']:.3f} ± {over_folds['map_sd']:.3f}"
     return f"{name:28}{judged['map']:7.3f}{judged['map_defects']:9.3f}{weight:>8}{spread:>23}"
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", default="models:/qvpipe@champion", help="default: %(default)s")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
+
+
+def _threshold(text: str) -> tuple[str, float]:
+    name, _, value = text.rpartition("=")
+    return name, float(value)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -147,10 +214,29 @@ def _parser() -> argparse.ArgumentParser:
     show.set_defaults(command=results)
 
     foretell = commands.add_parser("predict", help="predict videos with the registered model")
-    foretell.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="video or folder")
-    foretell.add_argument("--model", default="models:/qvpipe@champion", help="default: %(default)s")
     foretell.add_argument(
-        "--out", type=Path, default=Path("predictions.csv"), help="default: %(default)s"
+        "paths", nargs="+", metavar="PATH", help="video, folder, pattern, or - for a list on stdin"
+    )
+    foretell.add_argument(
+        "--out",
+        type=Path,
+        default=Path("predictions.csv"),
+        help=".csv, .json, .parquet, or test_result.json for the challenge; default: %(default)s",
+    )
+    _add_model(foretell)
+    foretell.add_argument(
+        "--threshold",
+        action="append",
+        default=[],
+        type=_threshold,
+        metavar="CLASS=P",
+        help="probability from which on a class is a label, instead of the model's own",
+    )
+    foretell.add_argument("--members", nargs="+", metavar="MEMBER", help="default: all")
+    foretell.add_argument("--tta", action="store_true", help="look at mirrored pictures as well")
+    foretell.add_argument("--batch-size", type=int, default=16, help="default: %(default)s")
+    foretell.add_argument(
+        "--workers", type=int, default=0, help="processes that read; default: one for each core"
     )
     foretell.set_defaults(command=predict)
 
@@ -162,6 +248,34 @@ def _parser() -> argparse.ArgumentParser:
         help="look for raw videos and labels where they may not be; default: in all these places",
     )
     check.set_defaults(command=doctor)
+    tell = commands.add_parser("report", help="write what is found in videos as one HTML file")
+    tell.add_argument(
+        "videos",
+        nargs="+",
+        metavar="VIDEO",
+        help="video, folder, pattern, or - for a list on stdin",
+    )
+    _add_model(tell)
+    tell.add_argument("--out", type=Path, default=Path("report.html"), help="default: %(default)s")
+    tell.add_argument(
+        "--labels", type=Path, help="JSON, file name to class indices, to compare the results with"
+    )
+    tell.add_argument(
+        "--names", type=Path, help="CSV with the columns class and name: what classes are called"
+    )
+    tell.set_defaults(command=report)
+
+    page = commands.add_parser("app", help="serve a page on which a video is dropped")
+    _add_model(page)
+    page.add_argument("--host", default="127.0.0.1", help="default: %(default)s, this machine only")
+    page.add_argument("--port", type=int, default=7860, help="default: %(default)s")
+    page.add_argument(
+        "--max-mb", type=int, default=500, help="largest upload in megabytes; default: %(default)s"
+    )
+    page.add_argument(
+        "--max-minutes", type=float, default=10, help="longest video; default: %(default)s"
+    )
+    page.set_defaults(command=app)
     return parser
 
 

@@ -51,6 +51,9 @@ QVPIPE_MEANINGS: Mapping[str, str] = types.MappingProxyType(
 
 QVPIPE_CLASSES = tuple(QVPIPE_MEANINGS)
 
+RESERVED_COLUMNS = ("video", "status", "error", "labels")
+"""The columns of a table of predictions beside the classes."""
+
 Kind = TypeVar("Kind")
 
 
@@ -254,7 +257,16 @@ class EnsembleSettings:
     weights: Literal["map", "equal"] = "map"
     """Members weighted by their validation mAP, or all alike."""
     normal_above: Share | None = 0.9
-    """Above this probability the normal class stands alone: all others become 0."""
+    """Above this probability the normal class stands alone: all others become 0. The probability
+    is the members' mean before calibration."""
+    calibration: Literal["none", "platt", "isotonic"] = "platt"
+    """How probabilities are made to say how often they are right, on the predictions out of fold.
+    It changes no average precision."""
+    threshold: Literal["f1", "f2", "precision", "recall"] = "f1"
+    """What the threshold of each class is chosen for, on the same predictions: the best F1 or F2,
+    or a precision or a recall of `at_least`."""
+    at_least: Share = 0.8
+    """The wanted precision or recall; without effect for `f1` and `f2`."""
 
 
 @dataclass(frozen=True)
@@ -305,6 +317,10 @@ class Settings:
     ensemble: EnsembleSettings = field(default_factory=EnsembleSettings)
     mlflow: MlflowSettings = field(default_factory=MlflowSettings)
     compute: ComputeSettings = field(default_factory=ComputeSettings)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Say how to pickle settings for another process: a mapping proxy cannot be pickled."""
+        return _dataclass, (Settings, as_tree(self), "")
 
     def recipe(self, member: str) -> TrainSettings:
         """Return `train` with what the member's model overrides."""

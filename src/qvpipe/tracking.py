@@ -4,15 +4,19 @@ import contextlib
 import hashlib
 import importlib.metadata
 import os
+import re
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from qvpipe import files
-from qvpipe.config import Settings, as_tree
+from qvpipe.config import RESERVED_COLUMNS, Settings, as_tree
 from qvpipe.errors import QvpipeError
 
 if TYPE_CHECKING:
@@ -36,6 +40,10 @@ REQUIREMENTS = (
     "torchvision",
 )
 """What the registered model needs beside MLflow itself."""
+
+
+CODE_LOADER = "mlflow.pyfunc.loaders.code_model"
+"""MLflow's loader of models that are code; the others may unpickle."""
 
 
 @dataclass(frozen=True)
@@ -136,8 +144,9 @@ def register(settings: Settings, run: str, bundle: Path, score: float) -> Regist
             artifacts={"bundle": str(bundle)},
             code_paths=[str(Path(__file__).parent)],
             pip_requirements=[_pinned(name) for name in REQUIREMENTS],
-            signature=_signature(files.read_classes()),
-            input_example=["pipe.mp4"],
+            model_config={"device": "auto"},
+            signature=_signature(files.read_json(files.ENSEMBLE / "ensemble.json")),
+            input_example=pd.DataFrame({"video": ["pipe.mp4"]}),
         )
     index = digest(files.INDEX)
     version = mlflow.register_model(
@@ -148,30 +157,106 @@ def register(settings: Settings, run: str, bundle: Path, score: float) -> Regist
     return Registered(str(version.version), alias)
 
 
-def load_model(uri: str) -> "PyFuncModel":
+def load_model(uri: str, device: str = "auto") -> "PyFuncModel":
     """Load a registered model, `models:/qvpipe@champion` for instance, or a folder that holds one.
 
+    Args:
+        uri: Of the model.
+        device: See `compute.device`.
+
     Raises:
-        QvpipeError: If there is no such model.
+        QvpipeError: If there is no such model, or it is none of this package's: those hold no
+            pickle, which could run any code as it is loaded.
     """
     import mlflow
     from mlflow.exceptions import MlflowException
 
     mlflow.set_tracking_uri(tracking_uri())
     try:
-        model: PyFuncModel = mlflow.pyfunc.load_model(uri)
+        flavor = mlflow.models.get_model_info(uri).flavors.get("python_function", {})
+        if flavor.get("loader_module") != CODE_LOADER:
+            raise QvpipeError(
+                f"{uri} was not registered by qvpipe, and is not loaded because it could run code "
+                "from a pickle; name another model"
+            )
+        model: PyFuncModel = mlflow.pyfunc.load_model(uri, model_config={"device": device})
     except (MlflowException, OSError) as error:
-        raise QvpipeError(
-            f"there is no model {uri} at {tracking_uri()}; `dvc repro` registers one, or set "
-            "MLFLOW_TRACKING_URI to the server that has it"
-        ) from error
+        raise _no_model(uri) from error
     return model
+
+
+def describe(uri: str) -> dict[str, str]:
+    """Return what the registry knows of a model that can be loaded: a title for each value.
+
+    Args:
+        uri: What `load_model` takes.
+    """
+    version = _version(uri)
+    if version is None:
+        return {"Model": uri}
+    registered = datetime.fromtimestamp(version.creation_timestamp / 1000).astimezone()
+    known = {
+        "Model": f"{version.name} {_title(version)}",
+        "Registered": f"{registered:%Y-%m-%d %H:%M}",
+    }
+    if "map" in version.tags:
+        known["mAP in validation"] = f"{float(version.tags['map']):.3f}"
+    return known
+
+
+def choices(uri: str) -> dict[str, str]:
+    """Return a title for each version of a registered model, with its address.
+
+    Args:
+        uri: The version that stands first; the others follow, the newest before the older. A
+            model that isn't registered stands alone.
+
+    Raises:
+        QvpipeError: If there is no such version.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        wanted = _version(uri)
+    except MlflowException as error:
+        raise _no_model(uri) from error
+    if wanted is None:
+        return {uri: uri}
+    found = _client().search_model_versions(f"name = '{wanted.name}'")
+    found.sort(key=lambda v: (v.version != wanted.version, -int(v.version)))
+    return {_title(version): f"models:/{version.name}/{version.version}" for version in found}
+
+
+def _version(uri: str) -> "ModelVersion | None":
+    """Return the registered version that an address means; None for any other address."""
+    match = re.fullmatch(r"models:/([^/@]+)(?:@([^/]+)|/(\d+))", uri)
+    if match is None:
+        return None
+    name, alias, number = match.groups()
+    client = _client()
+    if alias:
+        return client.get_model_version_by_alias(name, alias)
+    return client.get_model_version(name, number)
+
+
+def _title(version: "ModelVersion") -> str:
+    # Versions themselves do not always know their aliases.
+    aliases = _client().get_registered_model(version.name).aliases
+    own = sorted(alias for alias, number in aliases.items() if int(number) == int(version.version))
+    return ", ".join([f"version {version.version}", *own])
 
 
 def digest(path: Path) -> str:
     """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _no_model(uri: str) -> QvpipeError:
+    return QvpipeError(
+        f"there is no model {uri} at {tracking_uri()}; `dvc repro` registers one, or set "
+        "MLFLOW_TRACKING_URI to the server that has it"
+    )
 
 
 def _client() -> "MlflowClient":
@@ -271,14 +356,37 @@ def _is_better(client: "MlflowClient", model: str, index: str, score: float) -> 
     return champion.tags.get("index") == index and score > float(champion.tags.get("map", "inf"))
 
 
-def _signature(classes: list[str]) -> Any:  # noqa: ANN401 - an MLflow type, imported late
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema
+def _signature(rules: Mapping[str, Any]) -> Any:  # noqa: ANN401 - an MLflow type, imported late
+    """Return what the registered model takes and gives; see `RegisteredEnsemble.predict`.
 
-    texts = [ColSpec("string", name) for name in ("video", "status", "error")]
+    Args:
+        rules: models/ensemble/ensemble.json.
+    """
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import AnyType, Array, Object, Property
+
+    classes, members = rules["classes"], list(rules["members"])
+    *texts, labels = RESERVED_COLUMNS
+    thresholds = Object([Property(name, DataType.double, required=False) for name in classes])
     return ModelSignature(
-        inputs=Schema([ColSpec("string")]),
-        outputs=Schema([*texts, *(ColSpec("double", name) for name in classes)]),
+        # A path or bytes; unnamed, so that a list or a single path is taken as well.
+        inputs=Schema([ColSpec(AnyType())]),
+        outputs=Schema(
+            [
+                *(ColSpec("string", name) for name in texts),
+                *(ColSpec("double", name, required=False) for name in classes),
+                ColSpec(Array(DataType.string), labels),
+            ]
+        ),
+        params=ParamSchema(
+            [
+                ParamSpec("thresholds", thresholds, rules["thresholds"]),
+                ParamSpec("tta", "boolean", default=False),
+                ParamSpec("batch_size", "long", 16),
+                ParamSpec("members", "string", members, shape=(-1,)),
+            ]
+        ),
     )
 
 
@@ -339,6 +447,9 @@ def _result_metrics(result: Mapping[str, Any]) -> dict[str, float]:
 
 def _ensemble_metrics(result: Mapping[str, Any]) -> dict[str, float]:
     metrics = {"chance": result["chance"], "map_mean_over_folds": result["mean_over_folds"]["map"]}
+    for when, error in result["calibration_error"].items():
+        if error is not None:
+            metrics[f"calibration_error_{when}"] = error
     for member, judged in result["members"].items():
         metrics[f"member_map/{member}"] = judged["map"]
         metrics[f"member_weight/{member}"] = judged["weight"]

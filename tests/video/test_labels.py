@@ -56,3 +56,11 @@ def test_class_names_that_cannot_be_used(text: str | None, reason: str, tmp_path
         path.write_text(text)
     with pytest.raises(LabelError, match=reason):
         read_class_names("classes.txt", path)
+
+
+@pytest.mark.parametrize("name", ["video", "Status", "error", "labels"])
+def test_a_class_cannot_be_named_like_a_column_of_predictions(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "classes.txt"
+    path.write_text(f"crack\n{name}\n")
+    with pytest.raises(LabelError, match=f"names a class '{name}', which is a column"):
+        read_class_names(str(path), path)

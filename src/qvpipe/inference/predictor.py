@@ -1,28 +1,78 @@
-"""A trained ensemble that takes paths of videos and gives probabilities."""
+"""A trained ensemble that takes what its members see of videos and gives probabilities."""
 
+import difflib
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-import pandas as pd
+import safetensors
 import safetensors.torch
 import torch
 import yaml
+from torch import Tensor
 
 from qvpipe import config
 from qvpipe.config import Settings
-from qvpipe.inputs import Views, video_views
+from qvpipe.errors import QvpipeError
+from qvpipe.inference.intake import Seen
+from qvpipe.inputs import Views
+from qvpipe.learning.calibration import calibrate, from_json
 from qvpipe.learning.ensemble import Floats, combine
 from qvpipe.learning.evaluate import choose_device, choose_precision, predict
 from qvpipe.learning.network import Network
 from qvpipe.video.reader import VideoError
 
 BATCH = 16
-"""Videos that are read, and then go through the networks, together."""
+"""Videos that go through the networks together."""
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How an ensemble is asked; see `Predictor.options`."""
+
+    thresholds: Mapping[str, float]
+    tta: bool
+    batch_size: int
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What an ensemble says of one video.
+
+    Attributes:
+        video: The name that it was given.
+        error: Why it could not be read; empty if it could.
+        probabilities: Of each class, from 0 to 1, calibrated; empty if it could not be read.
+        labels: The classes that reach their thresholds.
+    """
+
+    video: str
+    error: str
+    probabilities: Mapping[str, float]
+    labels: tuple[str, ...]
+
+    @property
+    def status(self) -> str:
+        """`ok` or `failed`."""
+        return "failed" if self.error else "ok"
+
+    def row(self) -> dict[str, object]:
+        """Return it as a row of a table: `video`, `status`, `error`, the classes, `labels`."""
+        return {
+            "video": self.video,
+            "status": self.status,
+            "error": self.error,
+            **self.probabilities,
+            "labels": list(self.labels),
+        }
 
 
 @dataclass(frozen=True)
@@ -31,7 +81,8 @@ class Predictor:
 
     Attributes:
         settings: Those it was trained with.
-        rules: models/ensemble/ensemble.json: members and weights, classes, the normal class.
+        rules: models/ensemble/ensemble.json: members and weights, classes, the normal class,
+            calibration and thresholds.
         networks: One for each fold, by member.
         device: Where they lie.
     """
@@ -46,66 +97,119 @@ class Predictor:
         """The names of the classes, in the order of the columns of every table."""
         return list(self.rules["classes"])
 
-    def predict(
-        self, videos: Sequence[str], progress: Callable[[int], object] = lambda done: None
-    ) -> pd.DataFrame:
-        """Predict videos.
+    def options(
+        self,
+        thresholds: Mapping[str, float] | None = None,
+        tta: bool = False,
+        batch_size: int = BATCH,
+        members: Sequence[str] | None = None,
+    ) -> Options:
+        """Return checked options.
 
         Args:
-            videos: Paths of video files.
-            progress: Called with the number of videos done since the last call.
+            thresholds: Probabilities from which on classes are labels, instead of the model's own.
+            tta: Whether mirrored pictures are looked at as well, and probabilities averaged.
+            batch_size: Videos that go through the networks together; changes no result.
+            members: Members that are asked, with their weights; None for all. Calibration was
+                fitted for all together.
 
-        Returns:
-            A row for each path, in their order: `video` (the path), `status` (`ok` or `failed`),
-            `error` (why it failed) and the probability of each class from 0 to 1, which is empty
-            where the video failed.
+        Raises:
+            QvpipeError: If a class or a member is unknown or a number out of range.
         """
-        rows: list[dict[str, object]] = []
-        with ThreadPoolExecutor() as pool:
-            for batch in _batches(videos):
-                rows += self._rows(batch, list(pool.map(self._read, batch)))
-                progress(len(batch))
-        return pd.DataFrame(rows, columns=["video", "status", "error", *self.classes])
+        chosen = tuple(self.networks) if members is None else tuple(members)
+        for kind, names, known in (
+            ("class", thresholds or {}, self.classes),
+            ("member", chosen, list(self.networks)),
+        ):
+            for name in names:
+                if name not in known:
+                    near = difflib.get_close_matches(name, known, n=1)
+                    hint = f"; did you mean {near[0]!r}?" if near else ""
+                    raise QvpipeError(
+                        f"the model has no {kind} {name!r}, only {', '.join(known)}{hint}"
+                    )
+        for name, value in (thresholds or {}).items():
+            if not 0 <= value <= 1:
+                raise QvpipeError(f"the threshold of {name} is {value}; allowed is 0 to 1")
+        if batch_size < 1 or not chosen:
+            raise QvpipeError("batch_size is 1 or more, and at least one member must be named")
+        return Options({**self.rules["thresholds"], **(thresholds or {})}, tta, batch_size, chosen)
 
-    def _rows(
-        self, videos: Sequence[str], views: Sequence[Mapping[str, Views] | VideoError]
-    ) -> list[dict[str, object]]:
-        read = [v for v in views if not isinstance(v, VideoError)]
-        probabilities = iter(self._probabilities(read) if read else ())
-        rows: list[dict[str, object]] = []
-        for video, result in zip(videos, views, strict=True):
-            if isinstance(result, VideoError):
-                rows.append({"video": video, "status": "failed", "error": str(result)})
-            else:
-                values = dict(zip(self.classes, map(float, next(probabilities)), strict=True))
-                rows.append({"video": video, "status": "ok", "error": "", **values})
-        return rows
+    def predict(
+        self, seen: Iterable[tuple[str, Seen]], options: Options | None = None
+    ) -> Iterator[Prediction]:
+        """Predict videos as they come; the networks work while the next ones are being read.
 
-    def _read(self, video: str) -> Mapping[str, Views] | VideoError:
-        """Return what each member sees of a video, or why it cannot be read."""
-        try:
-            return video_views(Path(video), self.settings, list(self.networks))
-        except VideoError as error:
-            return error
+        Args:
+            seen: Names of videos with what `intake.see` returns.
+            options: How to predict; None for the model's own way.
 
-    def _probabilities(self, views: Sequence[Mapping[str, Views]]) -> Floats:
+        Yields:
+            A prediction for each video, in their order.
+        """
+        options = options or self.options()
+        with ThreadPoolExecutor(1) as worker:
+            under_way: Future[list[Prediction]] | None = None
+            for batch in batched(seen, options.batch_size):
+                started = worker.submit(self._predict_batch, batch, options)
+                if under_way is not None:
+                    yield from under_way.result()
+                under_way = started
+            if under_way is not None:
+                yield from under_way.result()
+
+    def _predict_batch(
+        self, batch: Sequence[tuple[str, Seen]], options: Options
+    ) -> list[Prediction]:
+        read = [views for _, views in batch if not isinstance(views, VideoError)]
+        probabilities = iter(self._probabilities(read, options) if read else ())
+        return [
+            Prediction(video, str(views), {}, ())
+            if isinstance(views, VideoError)
+            else self._prediction(video, next(probabilities), options)
+            for video, views in batch
+        ]
+
+    def _prediction(self, video: str, probabilities: Floats, options: Options) -> Prediction:
+        values = dict(zip(self.classes, map(float, probabilities), strict=True))
+        # The rule for the normal class says no by a probability of 0, whatever the threshold.
+        labels = tuple(c for c, p in values.items() if p >= options.thresholds[c] and p > 0)
+        return Prediction(video, "", values, labels)
+
+    def _probabilities(self, views: Sequence[Mapping[str, Views]], options: Options) -> Floats:
         """Return the ensemble's probabilities, `[videos, classes]`."""
         members = {}
-        for member, networks in self.networks.items():
+        for member in options.members:
             stacked = np.stack([video[member] for video in views])
             pictures = torch.from_numpy(stacked).permute(0, 1, 4, 2, 3)
-            precision = choose_precision(self.device, self.settings.recipe(member).amp)
             folds = [
-                predict(network, pictures, BATCH, self.device, precision) for network in networks
+                self._fold(member, network, pictures, options) for network in self.networks[member]
             ]
             members[member] = torch.stack(folds).mean(dim=0).double().numpy()
-        classes, normal = self.classes, self.rules["normal"]
+        total = sum(self.rules["members"][member] for member in members)
+        normal = self.rules["normal"]
         return combine(
             members,
-            self.rules["members"],
-            None if normal is None else classes.index(normal),
+            {member: self.rules["members"][member] / total for member in members},
+            None if normal is None else self.classes.index(normal),
             self.rules["normal_above"],
+            partial(calibrate, maps=from_json(self.rules["calibration"])),
         )
+
+    def _fold(self, member: str, network: Network, pictures: Tensor, options: Options) -> Tensor:
+        precision = choose_precision(self.device, self.settings.recipe(member).amp)
+        looks = [pictures, pictures.flip(-1)] if options.tta else [pictures]
+        found = [
+            predict(network, look, options.batch_size, self.device, precision) for look in looks
+        ]
+        return torch.stack(found).mean(dim=0)
+
+
+def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Give the items in lists of `size`; the last may be shorter."""
+    remaining = iter(items)
+    while batch := list(itertools.islice(remaining, size)):
+        yield batch
 
 
 def load(bundle: Path, device: str = "auto") -> Predictor:
@@ -114,6 +218,9 @@ def load(bundle: Path, device: str = "auto") -> Predictor:
     Args:
         bundle: The folder.
         device: Where the networks are to lie; see `compute.device`.
+
+    Raises:
+        QvpipeError: If a file of it is missing or is not what it should be.
     """
     settings = config.parse((bundle / "params.yaml").read_text(encoding="utf-8"))
     rules = yaml.safe_load((bundle / "ensemble.json").read_text(encoding="utf-8"))
@@ -131,12 +238,13 @@ def load(bundle: Path, device: str = "auto") -> Predictor:
 
 
 def _network(settings: Settings, member: str, classes: int, folder: Path) -> Network:
+    path = folder / "model.safetensors"
     network = Network(settings.models[member], classes, pretrained="none")
-    network.load_state_dict(safetensors.torch.load_file(folder / "model.safetensors"))
+    try:
+        network.load_state_dict(safetensors.torch.load_file(path))
+    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
+        raise QvpipeError(
+            f"the weights of {member} in {folder.name} are missing, damaged or no safetensors of "
+            "this model; register it again"
+        ) from error
     return network.eval()
-
-
-def _batches(videos: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    remaining = iter(videos)
-    while batch := tuple(itertools.islice(remaining, BATCH)):
-        yield batch

@@ -1,6 +1,6 @@
 """How the probabilities of folds and members become one."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -28,8 +28,13 @@ def combine(
     weights: Mapping[str, float],
     normal: int | None,
     normal_above: float | None,
+    calibrate: Callable[[Floats], Floats] = lambda mean: mean,
 ) -> Floats:
-    """Return the weighted mean over members, with the rule for the normal class.
+    """Return the weighted mean over members, calibrated, with the rule for the normal class.
+
+    The rule looks at the mean before calibration, so that calibration changes no average
+    precision. As a class's calibration rises strictly, this is the rule on its calibrated
+    probability with a calibrated limit.
 
     Args:
         probabilities: Of each member, `[items, classes]`, from 0 to 1.
@@ -37,11 +42,14 @@ def combine(
         normal: Index of the normal class, if there is one.
         normal_above: Where the normal class is more probable than this, all others become 0;
             None switches the rule off.
+        calibrate: From the mean to calibrated probabilities, `[items, classes]` each.
     """
-    mean = sum((weights[name] * values for name, values in probabilities.items()), np.float64(0))
-    combined: Floats = np.asarray(mean)
+    mean: Floats = np.asarray(
+        sum((weights[name] * values for name, values in probabilities.items()), np.float64(0))
+    )
+    combined = calibrate(mean)
     if normal is None or normal_above is None:
         return combined
     alone = np.zeros_like(combined)
     alone[:, normal] = combined[:, normal]
-    return np.where(combined[:, [normal]] > normal_above, alone, combined)
+    return np.where(mean[:, [normal]] > normal_above, alone, combined)

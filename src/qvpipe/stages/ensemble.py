@@ -1,5 +1,8 @@
 """Put the members together: all predictions out of fold to weights, metrics and a plot."""
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -8,9 +11,16 @@ from qvpipe import files, plots
 from qvpipe.config import Settings
 from qvpipe.errors import run
 from qvpipe.learning import metrics
+from qvpipe.learning.calibration import (
+    as_json,
+    calibrate,
+    calibration_error,
+    fit_calibration,
+)
 from qvpipe.learning.ensemble import combine, member_weights
 from qvpipe.learning.metrics import Floats, Targets
 from qvpipe.learning.targets import targets
+from qvpipe.learning.thresholds import choose_thresholds
 
 
 def ensemble(settings: Settings) -> None:
@@ -26,12 +36,18 @@ def ensemble(settings: Settings) -> None:
     weights = member_weights(
         {member: judged["map"] for member, judged in members.items()}, settings.ensemble.weights
     )
-    combined = combine(
+    mean = combine(scores, weights, normal=None, normal_above=None)
+    calibration = fit_calibration(truth, mean, settings.ensemble.calibration)
+    together = partial(
+        combine,
         scores,
         weights,
         classes.index(normal) if normal in classes else None,
         settings.ensemble.normal_above,
     )
+    combined = together(partial(calibrate, maps=calibration))
+    aim, at_least = settings.ensemble.threshold, settings.ensemble.at_least
+    thresholds = choose_thresholds(truth, combined, aim, at_least)
     pooled = metrics.summary(truth, combined, classes, normal)
     result = {
         **pooled,
@@ -41,6 +57,10 @@ def ensemble(settings: Settings) -> None:
         "mean_over_folds": _mean_over_folds(settings, truth, combined, videos["fold"], classes),
         "challenge": _challenge(settings, truth, combined, videos["fold"], classes),
         "interval": _interval(settings, truth, combined, videos["group"], classes),
+        "calibration_error": {
+            "before": calibration_error(truth, together()),
+            "after": _error_across_folds(settings, truth, mean, together, videos["fold"]),
+        },
         "members": {
             member: {
                 "weight": weights[member],
@@ -61,6 +81,8 @@ def ensemble(settings: Settings) -> None:
             "classes": classes,
             "normal": normal if normal in classes else None,
             "normal_above": settings.ensemble.normal_above,
+            "calibration": as_json(calibration),
+            "thresholds": dict(zip(classes, thresholds, strict=True)),
         },
     )
     predictions = pd.DataFrame(combined, columns=classes)
@@ -144,6 +166,27 @@ def _counted(settings: Settings, classes: list[str]) -> dict[str, list[int]]:
         "map": everything,
         "map_defects": [i for i in everything if classes[i] != settings.data.normal],
     }
+
+
+def _error_across_folds(
+    settings: Settings,
+    truth: Targets,
+    mean: Floats,
+    together: Callable[[Callable[[Floats], Floats]], Floats],
+    fold_of: pd.Series,
+) -> float | None:
+    """Return the calibration error where each fold is calibrated by what the others tell.
+
+    None for a single fold, which leaves nothing to calibrate by.
+    """
+    if len(settings.folds) < 2:
+        return None
+    calibrated = np.empty_like(mean)
+    for fold in settings.folds:
+        inside = (fold_of == fold).to_numpy()
+        maps = fit_calibration(truth[~inside], mean[~inside], settings.ensemble.calibration)
+        calibrated[inside] = together(partial(calibrate, maps=maps))[inside]
+    return calibration_error(truth, calibrated)
 
 
 def _per_class(per_class: dict[str, float | None], positives: dict[str, int]) -> pd.DataFrame:

@@ -18,7 +18,7 @@ def register(settings: Settings) -> None:
         tempfile.TemporaryDirectory() as folder,
         tracking.ensemble_run(settings, result, files.PER_CLASS_PLOT) as parent,
     ):
-        bundle = _bundle(settings, Path(folder) / "bundle")
+        bundle = lay_bundle(settings, Path(folder) / "bundle")
         registered = tracking.register(settings, parent, bundle, result["map"])
     print(
         f"register: {settings.mlflow.model} version {registered.version} is the "
@@ -26,7 +26,7 @@ def register(settings: Settings) -> None:
     )
 
 
-def _bundle(settings: Settings, folder: Path) -> Path:
+def lay_bundle(settings: Settings, folder: Path) -> Path:
     """Lay all that prediction needs into one folder."""
     shutil.copytree(files.ENSEMBLE, folder)
     (folder / "params.yaml").write_text(

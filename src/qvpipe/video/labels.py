@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from qvpipe.config import QVPIPE_CLASSES
+from qvpipe.config import QVPIPE_CLASSES, RESERVED_COLUMNS
 from qvpipe.errors import QvpipeError
 
 Labels = Mapping[str, tuple[int, ...]]
@@ -44,7 +44,8 @@ def read_class_names(source: str, path: Path) -> tuple[str, ...]:
         path: That text file; not looked at for `qvpipe`.
 
     Raises:
-        LabelError: If the text file is missing or empty, or names a class twice.
+        LabelError: If the text file is missing or empty, names a class twice, or names one like a
+            column of the table of predictions.
     """
     if source == "qvpipe":
         return QVPIPE_CLASSES
@@ -61,6 +62,11 @@ def read_class_names(source: str, path: Path) -> tuple[str, ...]:
     for name in names:
         if names.count(name) > 1:
             raise LabelError(f"{path} names the class {name!r} twice; every name must be unique")
+        if name.lower() in RESERVED_COLUMNS:
+            raise LabelError(
+                f"{path} names a class {name!r}, which is a column of every table of predictions "
+                f"({', '.join(RESERVED_COLUMNS)}); name it otherwise"
+            )
     return names
 
 

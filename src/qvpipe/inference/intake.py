@@ -1,0 +1,114 @@
+"""What is let in: which files a model reads, wherever their names came from."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import av
+import av.error
+import cv2
+
+from qvpipe.config import Settings
+from qvpipe.inputs import Views, video_views
+from qvpipe.video.reader import VideoError
+
+Seen = Mapping[str, Views] | VideoError
+"""What each member sees of a video, or why it cannot be read."""
+
+ALLOWED_FOLDER = "QVPIPE_ALLOWED_FOLDER"
+"""Environment variable: the folder outside which no path is read. A model that is served reads no
+path at all without it, only bytes."""
+
+SERVED = "_MLFLOW_IS_IN_SERVING_ENVIRONMENT"
+"""Environment variable that MLflow's server sets for itself."""
+
+LONGEST_S = 4 * 3600
+"""Longest video that is read, in seconds."""
+
+MOST_PIXELS = 8192 * 8192
+"""Largest picture that is decoded, in pixels; one of 8K has half as many."""
+
+CONTAINERS = frozenset(
+    [
+        *["asf", "avi", "dv", "flv", "gif", "h264", "hevc", "ivf", "m4v", "matroska,webm"],
+        *["mjpeg", "mov,mp4,m4a,3gp,3g2,mj2", "mpeg", "mpegts", "mpegvideo", "mxf", "nut"],
+        *["ogg", "rm", "wtv"],
+    ]
+)
+"""Containers that are read, by FFmpeg's names: those that hold their pictures themselves. Playlists
+name other files or addresses, which FFmpeg would open."""
+
+
+def see(video: str, settings: Settings, members: Sequence[str]) -> Seen:
+    """Return what each member sees of a video, given as a path that may come from anybody."""
+    try:
+        return see_file(permitted(video), settings, members)
+    except VideoError as error:
+        return error
+
+
+def see_file(path: Path, settings: Settings, members: Sequence[str]) -> Seen:
+    """Return what each member sees of a file, given as a whole path."""
+    try:
+        check_header(path)
+        return video_views(path, settings, members)
+    except VideoError as error:
+        return error
+    except (OSError, ValueError, MemoryError, cv2.error) as error:
+        return VideoError(f"{path.name} cannot be decoded ({type(error).__name__}: {error})")
+
+
+def permitted(video: str) -> Path:
+    """Return the whole path of a video if it may be read.
+
+    A whole path is never taken for one of FFmpeg's protocols, such as `concat:` or `http:`.
+
+    Raises:
+        VideoError: If the path may not be read.
+    """
+    if not video.isprintable():
+        raise VideoError(
+            f"the file name {video!r} holds characters that cannot be shown; rename the file"
+        )
+    path = Path(video).resolve()
+    folder = os.environ.get(ALLOWED_FOLDER)
+    if folder is None and os.environ.get(SERVED) == "true":
+        raise VideoError(
+            f"this server reads no paths; send the video's bytes, or start it with {ALLOWED_FOLDER}"
+        )
+    if folder is not None and not path.is_relative_to(Path(folder).resolve()):
+        raise VideoError(
+            f"{video} lies outside the folder that may be read; put it there, or set "
+            f"{ALLOWED_FOLDER} to where it is"
+        )
+    return path
+
+
+def check_header(path: Path) -> None:
+    """Look at a file's header before anything of it is decoded.
+
+    Raises:
+        VideoError: If it names other files, or promises more than fits into time and memory.
+    """
+    try:
+        with av.open(path, options={"format_whitelist": ",".join(sorted(CONTAINERS))}) as container:
+            length_s = (container.duration or 0) / av.time_base
+            contexts = [stream.codec_context for stream in container.streams.video]
+            sizes = [(context.width, context.height) for context in contexts if context]
+    except av.error.ArgumentError:
+        raise VideoError(
+            f"{path.name} is a playlist or in a container that is not read; convert it to mp4"
+        ) from None
+    except (OSError, av.error.FFmpegError):
+        return  # the reader says better what is wrong
+    if length_s > LONGEST_S:
+        raise VideoError(
+            f"{path.name} is {length_s / 3600:.1f} hours long; the longest that is read is "
+            f"{LONGEST_S // 3600} hours, so cut it into parts"
+        )
+    for width, height in sizes:
+        if width * height > MOST_PIXELS:
+            raise VideoError(
+                f"{path.name} has pictures of {width} x {height} pixels; the most that is read is "
+                f"{MOST_PIXELS / 1e6:.0f} million, so make it smaller"
+            )
