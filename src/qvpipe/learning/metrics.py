@@ -1,6 +1,7 @@
-"""Average precision, over classes, folds and chance."""
+"""Average precision: over classes, as the challenge defines it, by chance, and how sure it is."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,26 @@ from sklearn.metrics import average_precision_score
 
 Floats = NDArray[np.floating[Any]]
 Targets = NDArray[np.floating[Any] | np.integer[Any]]
+
+CHUNK = 100
+"""Samples of the bootstrap that are held in memory at once."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value and the interval in which the resampled values lie.
+
+    Attributes:
+        value: On all items.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        level: Share of the samples that lie in it.
+    """
+
+    value: float
+    low: float
+    high: float
+    level: float
 
 
 def average_precisions(targets: Targets, scores: Floats) -> Floats:
@@ -59,6 +80,127 @@ def summary(
     }
 
 
+def challenge_map(
+    targets: Targets, scores: Floats, columns: Sequence[int] | None = None, seed: int = 0
+) -> float:
+    """Return the mAP as VideoPipe 2022 defines it, in percent.
+
+    The average precision of a class is the mean of the precisions at its positives, in order of
+    the scores, and 0 without any. Where scikit-learn takes equal scores as one threshold, here a
+    shuffle puts them in order.
+
+    Args:
+        targets: 0 or 1, `[items, classes]`.
+        scores: Higher means more likely, `[items, classes]`.
+        columns: The classes that count; None is all.
+        seed: Of the shuffle.
+    """
+    shuffled = np.random.default_rng(seed).permutation(len(targets))
+    order = shuffled[np.argsort(-scores[shuffled], axis=0, kind="stable")]
+    hits = np.take_along_axis(targets, order, axis=0) > 0
+    precisions = np.cumsum(hits, axis=0) / np.arange(1, len(hits) + 1)[:, np.newaxis]
+    positives = hits.sum(axis=0)
+    averages = (precisions * hits).sum(axis=0) / np.maximum(positives, 1)
+    return float(100 * averages[_columns(targets, columns)].mean())
+
+
+def bootstrap(
+    targets: Targets,
+    scores: Floats,
+    groups: NDArray[Any],
+    columns: Sequence[int] | None = None,
+    repeats: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Return the mAP with its percentile interval over resampled groups (Efron, 1979).
+
+    Whole groups are drawn with replacement, since clips of one inspection are no independent
+    items. A sample without a positive of a class leaves that class out of its mean.
+
+    Args:
+        targets: 0 or 1, `[items, classes]`.
+        scores: Higher means more likely, `[items, classes]`.
+        groups: The group of each item, `[items]`.
+        columns: The classes that count; None is all.
+        repeats: Number of samples.
+        seed: Of the samples.
+        level: Share of the samples inside the interval.
+    """
+    counted = _columns(targets, columns)
+    truth, judged = targets[:, counted], scores[:, counted]
+    maps = [
+        _means(weighted_average_precisions(truth, judged, weights))
+        for weights in _resampled(groups, repeats, seed)
+    ]
+    return _interval(mean_average_precision(truth, judged), np.concatenate(maps), level)
+
+
+def paired_bootstrap(
+    targets: Targets,
+    first: Floats,
+    second: Floats,
+    groups: NDArray[Any],
+    columns: Sequence[int] | None = None,
+    repeats: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Return by how much the mAP of `second` is above that of `first`, with its interval.
+
+    Both are judged on the same samples of groups, so what makes a sample hard cancels out. Above
+    0 with `low`, `second` is better beyond the luck of these videos.
+
+    Args:
+        targets: 0 or 1, `[items, classes]`.
+        first: Higher means more likely, `[items, classes]`.
+        second: The same of another model, for the same items.
+        groups: The group of each item, `[items]`.
+        columns: The classes that count; None is all.
+        repeats: Number of samples.
+        seed: Of the samples.
+        level: Share of the samples inside the interval.
+    """
+    counted = _columns(targets, columns)
+    truth, one, two = targets[:, counted], first[:, counted], second[:, counted]
+    differences = [
+        _means(weighted_average_precisions(truth, two, weights))
+        - _means(weighted_average_precisions(truth, one, weights))
+        for weights in _resampled(groups, repeats, seed)
+    ]
+    value = mean_average_precision(truth, two) - mean_average_precision(truth, one)
+    return _interval(value, np.concatenate(differences), level)
+
+
+def weighted_average_precisions(targets: Targets, scores: Floats, weights: Floats) -> Floats:
+    """Return average precisions for many sets of weights at once, `[sets, classes]`.
+
+    Each is scikit-learn's `average_precision_score` with `sample_weight`, NaN without a positive
+    of any weight, and found by one sort a class.
+
+    Args:
+        targets: 0 or 1, `[items, classes]`.
+        scores: Higher means more likely, `[items, classes]`.
+        weights: Of each item, 0 or more, `[sets, items]`.
+    """
+    averages = np.full((len(weights), targets.shape[1]), np.nan)
+    for column, (truth, score) in enumerate(zip(targets.T, scores.T, strict=True)):
+        order = np.argsort(-score, kind="stable")
+        descending, ordered = -score[order], weights[:, order]
+        positives = np.flatnonzero(truth[order])
+        # Equal scores are one threshold, which takes in the last of them.
+        ends = np.searchsorted(descending, descending[positives], side="right") - 1
+        hits = np.cumsum(ordered[:, positives], axis=1)
+        last = np.searchsorted(positives, ends, side="right") - 1
+        seen = np.cumsum(ordered, axis=1)[:, ends]
+        precisions = hits[:, last] / np.maximum(seen, np.finfo(float).tiny)
+        total = hits[:, -1] if positives.size else np.zeros(len(weights))
+        known = total > 0
+        gained = (ordered[:, positives] * precisions).sum(axis=1)
+        averages[known, column] = gained[known] / total[known]
+    return averages
+
+
 def chance(targets: Targets, seed: int, repeats: int = 100) -> float:
     """Return the mAP that scores without any knowledge reach on average.
 
@@ -75,6 +217,31 @@ def chance(targets: Targets, seed: int, repeats: int = 100) -> float:
             [mean_average_precision(targets, random.random(targets.shape)) for _ in range(repeats)]
         )
     )
+
+
+def _columns(targets: Targets, columns: Sequence[int] | None) -> list[int]:
+    return list(range(targets.shape[1])) if columns is None else list(columns)
+
+
+def _resampled(groups: NDArray[Any], repeats: int, seed: int) -> Iterator[Floats]:
+    """Give how often each item is drawn in each sample, `[samples, items]`, chunk by chunk."""
+    random = np.random.default_rng(seed)
+    _, member_of = np.unique(groups, return_inverse=True)
+    number = int(member_of.max()) + 1
+    for start in range(0, repeats, CHUNK):
+        drawn = random.multinomial(number, [1 / number] * number, min(CHUNK, repeats - start))
+        yield drawn[:, member_of].astype(float)
+
+
+def _interval(value: float, resampled: Floats, level: float) -> Interval:
+    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(low), float(high), level)
+
+
+def _means(precisions: Floats) -> Floats:
+    """Return the mean of each row without its NaN, 0 where it has nothing else."""
+    known = ~np.isnan(precisions)
+    return np.asarray(np.where(known, precisions, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1))
 
 
 def _mean(precisions: Floats) -> float:

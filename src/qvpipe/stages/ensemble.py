@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from qvpipe import files, plots
 from qvpipe.config import Settings
@@ -38,6 +39,8 @@ def ensemble(settings: Settings) -> None:
         "videos": len(videos),
         "pooled": {key: pooled[key] for key in ("map", "map_defects")},
         "mean_over_folds": _mean_over_folds(settings, truth, combined, videos["fold"], classes),
+        "challenge": _challenge(settings, truth, combined, videos["fold"], classes),
+        "interval": _interval(settings, truth, combined, videos["group"], classes),
         "members": {
             member: {
                 "weight": weights[member],
@@ -102,6 +105,44 @@ def _mean_over_folds(
         "map": float(maps.mean()),
         "map_sd": float(maps.std(ddof=1)) if len(maps) > 1 else 0.0,
         "map_defects": float(np.mean([fold["map_defects"] for fold in judged])),
+    }
+
+
+def _challenge(
+    settings: Settings, truth: Targets, scores: Floats, fold_of: pd.Series, classes: list[str]
+) -> dict[str, object]:
+    """Return the challenge's own mAP in percent: pooled, and as a mean over folds with its SD."""
+
+    def both(chosen: NDArray[np.bool_]) -> dict[str, float]:
+        judged = truth[chosen], scores[chosen]
+        return {
+            name: metrics.challenge_map(*judged, columns, settings.seed)
+            for name, columns in _counted(settings, classes).items()
+        }
+
+    folds = pd.DataFrame([both((fold_of == fold).to_numpy()) for fold in settings.folds])
+    spread = folds.std(ddof=1).fillna(0.0).add_suffix("_sd")
+    pooled = both(np.ones(len(truth), dtype=bool))
+    return {**pooled, "mean_over_folds": {**folds.mean().to_dict(), **spread.to_dict()}}
+
+
+def _interval(
+    settings: Settings, truth: Targets, scores: Floats, groups: pd.Series, classes: list[str]
+) -> dict[str, dict[str, float]]:
+    """Return the 95 % interval of `map` and `map_defects` by bootstrap over inspections."""
+    found = {
+        name: metrics.bootstrap(truth, scores, groups.to_numpy(), columns, seed=settings.seed)
+        for name, columns in _counted(settings, classes).items()
+    }
+    return {name: {"low": ends.low, "high": ends.high} for name, ends in found.items()}
+
+
+def _counted(settings: Settings, classes: list[str]) -> dict[str, list[int]]:
+    """Return the indices of the classes that `map` and `map_defects` count."""
+    everything = list(range(len(classes)))
+    return {
+        "map": everything,
+        "map_defects": [i for i in everything if classes[i] != settings.data.normal],
     }
 
 
