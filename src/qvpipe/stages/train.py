@@ -42,7 +42,7 @@ def train(settings: Settings, member: str, fold: int) -> None:
     loss = make_loss(settings, learned.targets.sum(dim=0))
 
     with (
-        tracking.fold_run(settings, member, fold) as tracked,
+        tracking.fold_run(settings, member, fold, str(device)) as tracked,
         tqdm(total=recipe.epochs, desc=f"train {member} fold {fold}", unit="epoch") as bar,
     ):
 
