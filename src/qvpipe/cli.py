@@ -137,6 +137,7 @@ Next, with `source .venv/bin/activate`:
   mlflow ui --backend-store-uri sqlite:///mlflow.db     runs, curves and the registered model
   dvc exp run -S loss=asl                               another loss
   dvc exp show --only-changed --drop '/|[.]'            experiments side by side
+  qvpipe compare HEAD workspace                         is the last one better, and how surely
   qvpipe predict data/raw/track1_raw_video              the champion on videos
 """
 

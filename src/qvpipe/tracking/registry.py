@@ -96,12 +96,16 @@ def champion(model: str) -> Champion | None:
 
 
 def award(model: str, version: str, alias: str, tags: Mapping[str, str], description: str) -> None:
-    """Give a version its alias, `champion` or `challenger`, with tags and a model card."""
+    """Give a version its alias, `champion` or `challenger`, with tags and a model card.
+
+    The run that made it shows the same card.
+    """
     client = connect()
     with answering():
         for key, value in tags.items():
             client.set_model_version_tag(model, version, key, value)
-        client.update_model_version(model, version, description)
+        made = client.update_model_version(model, version, description)
+        client.set_tag(str(made.run_id), "mlflow.note.content", description)
         client.set_registered_model_alias(model, alias, version)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import getpass
 import hashlib
 import importlib.metadata
 import json
@@ -37,7 +38,6 @@ class FoldRun:
             log: Of the run.
         """
         self._log = log
-        self._step = 0
 
     def epoch(self, values: Mapping[str, float]) -> None:
         """Log an epoch's values; `number` is the epoch and becomes the step.
@@ -45,15 +45,14 @@ class FoldRun:
         The curve of the validation mAP is called `epoch_map`, since `map` is that of the epoch
         that was kept.
         """
-        self._step = int(values["number"])
         curve = {name: value for name, value in values.items() if name != "number"}
         if "map" in curve:
             curve["epoch_map"] = curve.pop("map")
-        self._log.metrics(curve, self._step)
+        self._log.metrics(curve, int(values["number"]))
 
     def finish(self, result: Mapping[str, Any], weights: Path) -> None:
         """Log the metrics of the best epoch and the hash by which the run is found again."""
-        self._log.metrics(_result_metrics(result), self._step)
+        self._log.metrics(_result_metrics(result))
         self._log.tags({"weights": digest(weights)})
 
 
@@ -191,6 +190,7 @@ def _origin() -> dict[str, str]:
         "git_dirty": str(dirty).lower(),
         "mlflow.source.git.commit": commit,
         "mlflow.source.name": "dvc repro",
+        "mlflow.user": _user(),
         "dvc_experiment": os.environ.get("DVC_EXP_NAME", ""),
         **_versions(),
     }
@@ -201,6 +201,13 @@ def _origin() -> dict[str, str]:
 def _versions() -> dict[str, str]:
     packages = {f"version.{name}": importlib.metadata.version(name) for name in VERSIONED}
     return {"version.python": platform.python_version(), **packages}
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a user without a name
+        return ""
 
 
 def _git(*arguments: str) -> str:

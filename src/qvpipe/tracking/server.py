@@ -27,6 +27,10 @@ DEFAULTS = {
 """What MLflow reads from the environment where a person has not set it."""
 
 
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+"""The UI then shows training runs, and nothing of language models."""
+
+
 def tracking_uri() -> str:
     """Return `MLFLOW_TRACKING_URI` where it is set, otherwise the repository's own database."""
     own = f"{SQLITE}{files.repository() / 'mlflow.db'}"
@@ -76,7 +80,7 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
     if found is not None:
         return str(found.experiment_id)
     try:
-        return str(client.create_experiment(name, _artifact_location()))
+        return str(client.create_experiment(name, _artifact_location(), EXPERIMENT_TAGS))
     except MlflowException:
         found = client.get_experiment_by_name(name)  # another process was first
         if found is None:
