@@ -77,7 +77,7 @@ def _limits(classes: list[str], normal: str | None, result: Mapping[str, Any]) -
         "### Limits\n",
         "- The epoch with the best validation mAP is the one that is kept, which favours every "
         "number a little.",
-        "- Probabilities are not calibrated; see `pictures/reliability.png` of the run.",
+        "- How far its probabilities can be trusted: `pictures/reliability.png` of the run.",
     ]
     unknown = [name for name, precision in result["per_class"].items() if precision is None]
     if unknown:

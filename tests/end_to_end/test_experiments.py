@@ -1,6 +1,8 @@
 """Experiments that wait in DVC's queue, run side by side, and can be run again."""
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,3 +82,14 @@ def test_a_dirty_tree_is_no_obstacle_and_is_recorded(quick: Project) -> None:
     )[0]
     assert newest.data.params["ensemble.weights"] == "equal"
     assert newest.data.tags["git_dirty"] == "true"
+
+
+def test_a_dvc_that_was_killed_leaves_no_lock_that_matters(project: Project) -> None:
+    program = Path(sys.executable).parent / "dvc"
+    with subprocess.Popen(
+        [program, "repro", "index"], cwd=project.folder, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert any("Running stage 'index'" in line for line in process.stdout)
+        process.kill()
+    assert "Data and pipelines" in project.run("dvc", "status", "clean")

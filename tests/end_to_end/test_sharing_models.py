@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mlflow
 from mlflow import MlflowClient
 
 from tests.end_to_end.conftest import Project
@@ -23,7 +24,9 @@ print(table["status"].item(), len(table.columns))
 
 
 def client_of(project: Project) -> MlflowClient:
-    return MlflowClient(f"sqlite:///{project.folder / 'mlflow.db'}")
+    # MLflow looks a model's source up at the global address, whatever the client's is.
+    mlflow.set_tracking_uri(f"sqlite:///{project.folder / 'mlflow.db'}")
+    return MlflowClient()
 
 
 def test_an_exported_model_needs_neither_repository_nor_server(

@@ -24,7 +24,7 @@ def register(settings: Settings) -> None:
         tempfile.TemporaryDirectory() as folder,
         tracking.ensemble_run(settings, result, _artifacts(Path(folder) / "artifacts")) as parent,
     ):
-        bundle = _bundle(settings, Path(folder) / "bundle")
+        bundle = lay_bundle(settings, Path(folder) / "bundle")
         tags = {"index": index, "map": repr(result["map"])}
         version = tracking.register(settings, parent, bundle, tags)
         with tracking.alone():
@@ -86,7 +86,7 @@ def _positives() -> dict[str, int]:
     return {name: int(table[name]) for name in files.read_classes()}
 
 
-def _bundle(settings: Settings, folder: Path) -> Path:
+def lay_bundle(settings: Settings, folder: Path) -> Path:
     """Lay all that prediction needs into one folder."""
     shutil.copytree(
         files.ENSEMBLE,
