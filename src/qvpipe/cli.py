@@ -137,7 +137,7 @@ Next, with `source .venv/bin/activate`:
   mlflow ui --backend-store-uri sqlite:///mlflow.db     runs, curves and the registered model
   dvc exp run -S loss=asl                               another loss
   dvc exp show --only-changed --drop '/|[.]'            experiments side by side
-  qvpipe compare HEAD workspace                         is the last one better, and how surely
+  qvpipe compare models:/qvpipe/1 workspace             is the last one better, and how surely
   qvpipe predict data/raw/track1_raw_video              the champion on videos
 """
 
@@ -179,8 +179,8 @@ def _parser() -> argparse.ArgumentParser:
         "experiments",
         nargs="+",
         metavar="EXP",
-        help="a DVC experiment or git revision, the id of an MLflow run, or `workspace`; the "
-        "others are measured against the first",
+        help="a DVC experiment or git revision, a registered version (models:/qvpipe/1), the id of "
+        "an MLflow run, or `workspace`; the others are measured against the first",
     )
     beside.add_argument("--out", type=Path, metavar="PNG", help="a picture of the same")
     beside.set_defaults(command=compare)

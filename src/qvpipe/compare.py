@@ -88,14 +88,18 @@ def read(name: str) -> Judged:
     """Return the predictions of an experiment.
 
     Args:
-        name: `workspace`, the id of an MLflow run of an ensemble, or anything that DVC knows as a
-            revision: the name of an experiment, a branch, a commit.
+        name: `workspace`, a registered version such as `models:/qvpipe/1`, the id of an MLflow
+            run of an ensemble, or anything that DVC knows as a revision: the name of an
+            experiment, a branch, a commit.
 
     Raises:
         QvpipeError: If there is none of that name, or it has no predictions.
     """
     if name == WORKSPACE:
         return _from_folder(Path(), name)
+    if name.startswith("models:/"):
+        found = read_run(tracking.run_of(name))
+        return dataclasses.replace(found, name=name.removeprefix("models:/"))
     if re.fullmatch(r"[0-9a-f]{32}", name):
         return read_run(name)
     return _from_dvc(name)

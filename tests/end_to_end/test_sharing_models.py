@@ -105,6 +105,9 @@ def test_experiments_of_dvc_and_runs_of_mlflow_are_compared(
     (row,) = [line for line in printed.splitlines() if line.startswith("ensemble")]
     assert row.split()[1] == f"{committed['map']:.3f}"
     assert picture.read_bytes().startswith(b"\x89PNG")
+    version = f"models:/qvpipe/{champion.version}"
+    same = project.run("qvpipe", "compare", version, "models:/qvpipe@champion")
+    assert "+0.000 mAP, 95 % interval +0.000 to +0.000" in same
     assert "error: nothing-like-that: DVC finds no results" in project.run(
         "qvpipe", "compare", "HEAD", "nothing-like-that", code=1
     )

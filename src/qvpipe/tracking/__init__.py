@@ -10,6 +10,7 @@ from qvpipe.tracking.registry import (
     load_model,
     promote,
     register,
+    run_of,
 )
 from qvpipe.tracking.runs import FoldRun, digest, ensemble_run, fold_run
 from qvpipe.tracking.server import tracking_uri
@@ -28,5 +29,6 @@ __all__ = [
     "load_model",
     "promote",
     "register",
+    "run_of",
     "tracking_uri",
 ]

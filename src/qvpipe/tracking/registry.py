@@ -155,6 +155,27 @@ def export(uri: str, folder: Path) -> None:
         mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder))
 
 
+def run_of(uri: str) -> str:
+    """Return the id of the run that made a registered version.
+
+    Args:
+        uri: `models:/qvpipe/1` or `models:/qvpipe@champion` for instance.
+
+    Raises:
+        QvpipeError: If there is no such version.
+    """
+    client = connect()
+    name, _, alias = uri.removeprefix("models:/").partition("@")
+    name, _, version = name.partition("/")
+    with _known(uri):
+        found: ModelVersion = (
+            client.get_model_version_by_alias(name, alias)
+            if alias
+            else client.get_model_version(name, version)
+        )
+    return str(found.run_id)
+
+
 def download(run: str, folder: Path) -> Mapping[str, str]:
     """Download the predictions out of fold that a run has logged, and return its tags.
 
