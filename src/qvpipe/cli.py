@@ -130,6 +130,36 @@ def app(arguments: argparse.Namespace) -> None:
     )
 
 
+def compare(arguments: argparse.Namespace) -> None:
+    """Print experiments side by side, and draw them if a picture is wanted."""
+    from qvpipe import compare, plots
+
+    if len(arguments.experiments) < 2:
+        raise QvpipeError("name two experiments or more; `workspace` is what lies here")
+    found = compare.compare([compare.read(name) for name in arguments.experiments])
+    print(compare.text(found))
+    if arguments.out:
+        plots.comparison(found.maps, found.per_class).savefig(arguments.out, dpi=120)
+        print(f"compare: the picture is {arguments.out}")
+
+
+def promote(arguments: argparse.Namespace) -> None:
+    """Make a version of the registered model the champion."""
+    from qvpipe import tracking
+
+    before = tracking.promote(arguments.model, arguments.version, arguments.reason)
+    instead = f", in place of version {before}" if before else ""
+    print(f"promote: version {arguments.version} is the champion{instead}")
+
+
+def export(arguments: argparse.Namespace) -> None:
+    """Write a registered model to a folder."""
+    from qvpipe import tracking
+
+    tracking.export(arguments.model, arguments.folder)
+    print(f"export: mlflow.pyfunc.load_model('{arguments.folder}') loads it, anywhere and offline")
+
+
 def results_text(result: Mapping[str, Any], positives: Mapping[str, int]) -> str:
     """Return metrics/ensemble.json as text for people.
 
@@ -175,6 +205,7 @@ Next, with `source .venv/bin/activate`:
   mlflow ui --backend-store-uri sqlite:///mlflow.db     runs, curves and the registered model
   dvc exp run -S loss=asl                               another loss
   dvc exp show --only-changed --drop '/|[.]'            experiments side by side
+  qvpipe compare models:/qvpipe/1 workspace             is the last one better, and how surely
   qvpipe predict data/raw/track1_raw_video              the champion on videos
 """
 
@@ -276,6 +307,27 @@ def _parser() -> argparse.ArgumentParser:
         "--max-minutes", type=float, default=10, help="longest video; default: %(default)s"
     )
     page.set_defaults(command=app)
+    beside = commands.add_parser("compare", help="put experiments side by side")
+    beside.add_argument(
+        "experiments",
+        nargs="+",
+        metavar="EXP",
+        help="a DVC experiment or git revision, a registered version (models:/qvpipe/1), the id of "
+        "an MLflow run, or `workspace`; the others are measured against the first",
+    )
+    beside.add_argument("--out", type=Path, metavar="PNG", help="a picture of the same")
+    beside.set_defaults(command=compare)
+
+    raise_ = commands.add_parser("promote", help="make a version of the model the champion")
+    raise_.add_argument("version", metavar="VERSION")
+    raise_.add_argument("--reason", required=True, help="is recorded with the version")
+    raise_.add_argument("--model", default="qvpipe", help="default: %(default)s")
+    raise_.set_defaults(command=promote)
+
+    take = commands.add_parser("export", help="write a registered model to a folder")
+    take.add_argument("model", metavar="MODEL", help="models:/qvpipe@champion, for instance")
+    take.add_argument("folder", type=Path, metavar="DIR", help="new or empty")
+    take.set_defaults(command=export)
     return parser
 
 

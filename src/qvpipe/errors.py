@@ -1,5 +1,6 @@
 """Errors that a person can mend, and how a command ends on one."""
 
+import errno
 import sys
 from collections.abc import Callable
 
@@ -18,6 +19,15 @@ def run(command: Callable[[], int | None]) -> None:
         sys.exit(command())
     except QvpipeError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(
+            "error: the disk is full; make room, for instance with `dvc gc --workspace`, and run "
+            "the same command again: what was finished is kept",
+            file=sys.stderr,
+        )
         sys.exit(1)
     except KeyboardInterrupt:
         print("stopped; what was finished is kept, and the same command goes on", file=sys.stderr)

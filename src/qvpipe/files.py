@@ -36,7 +36,8 @@ MODELS = Path("models")
 ENSEMBLE = Path("models/ensemble")
 METRICS = Path("metrics")
 PER_CLASS = Path("metrics/per_class.csv")
-PER_CLASS_PLOT = Path("models/ensemble/per_class_ap.png")
+PICTURES = Path("models/ensemble/pictures")
+PER_CLASS_PLOT = PICTURES / "per_class_ap.png"
 WEIGHTS = "model.safetensors"
 
 TEXTS = frozenset(

@@ -1,12 +1,24 @@
 """Pictures of results."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from qvpipe.config import QVPIPE_MEANINGS
+
+Floats = NDArray[np.floating[Any]]
+Targets = NDArray[np.integer[Any]]
+Images = Sequence[tuple[NDArray[np.uint8], str]]
+"""Pictures `[height, width, 3]`, RGB, each with what is written above it."""
+
+BLUE, RED, GREY = "#2a7f9e", "#b5482a", "#8a8f94"
+COLOURS = (BLUE, RED, "#5d8f3c", "#8259a6", "#c08a1e", "#4a4f55")
 
 
 def per_class_ap(
@@ -20,21 +32,18 @@ def per_class_ap(
         chance: mAP of scores without any knowledge, drawn as a line.
     """
     known = sorted(((ap, name) for name, ap in per_class.items() if ap is not None))
-    names = [
-        f"{name} {QVPIPE_MEANINGS.get(name, '')}".strip() + f"  ({positives[name]})"
-        for _, name in known
-    ]
+    names = [f"{_title(name)}  ({positives[name]})" for _, name in known]
     figure = Figure(figsize=(8, 1.2 + 0.32 * len(names)), layout="constrained")
     axes = figure.subplots()
-    bars = axes.barh(names, [ap for ap, _ in known], color="#2a7f9e")
+    bars = axes.barh(names, [ap for ap, _ in known], color=BLUE)
     axes.bar_label(bars, [f"{ap:.2f}" for ap, _ in known], padding=3, fontsize=8)
-    axes.axvline(chance, color="#b5482a", linestyle="--", linewidth=1, label="chance (mAP)")
+    axes.axvline(chance, color=RED, linestyle="--", linewidth=1, label="chance (mAP)")
     axes.set_xlim(0, 1.05)
     axes.set_xlabel("average precision, all folds pooled")
     axes.set_title("Average precision by class (positive videos)", loc="left", fontsize=11)
-    axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
     axes.legend(frameon=False, fontsize=8, loc="lower right")
+    _bare(axes)
     return figure
 
 
@@ -68,3 +77,166 @@ def classes_by_folds(classes: Sequence[str], counts: NDArray[np.int64]) -> Figur
     bar.ax.set_yticklabels(["none", "equal share", "twice that"], fontsize=8)
     bar.outline.set_visible(False)
     return figure
+
+
+def precision_recall(truth: Targets, scores: Floats, classes: Sequence[str]) -> Figure:
+    """Draw the precision-recall curve of each class that has a positive video.
+
+    Args:
+        truth: 0 or 1, `[videos, classes]`.
+        scores: Probabilities, `[videos, classes]`.
+        classes: Names in the order of the columns.
+    """
+    known = [i for i in range(len(classes)) if truth[:, i].any()]
+    columns = min(6, len(known))
+    rows = -(-len(known) // columns)
+    figure = Figure(figsize=(2 * columns, 2.1 * rows + 0.5), layout="constrained")
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for axes in panels.flat[len(known) :]:
+        axes.set_axis_off()
+    for axes, i in zip(panels.flat, known, strict=False):
+        precision, recall, _ = precision_recall_curve(truth[:, i], scores[:, i])
+        axes.plot(recall, precision, drawstyle="steps-post", color=BLUE, linewidth=1.5)
+        axes.axhline(truth[:, i].mean(), color=RED, linestyle="--", linewidth=1)
+        reached = average_precision_score(truth[:, i], scores[:, i])
+        axes.set_title(f"{_short(classes[i])}  AP {reached:.2f}", loc="left", fontsize=9)
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1.03)
+        axes.tick_params(labelsize=7)
+        _bare(axes)
+    figure.supxlabel("recall", fontsize=9)
+    figure.supylabel("precision", fontsize=9)
+    figure.suptitle("Precision and recall; dashed: share of positive videos", fontsize=11)
+    return figure
+
+
+def cooccurrence(truth: Targets, scores: Floats, classes: Sequence[str]) -> Figure:
+    """Draw which classes stand together in the labels, beside which do in the predictions.
+
+    As many of a class's most probable videos count as predicted as there are positive ones.
+
+    Args:
+        truth: 0 or 1, `[videos, classes]`.
+        scores: Probabilities, `[videos, classes]`.
+        classes: Names in the order of the columns.
+    """
+    ranks = (-scores).argsort(axis=0, kind="stable").argsort(axis=0)
+    predicted = (ranks < truth.sum(axis=0)).astype(np.int64)
+    figure = Figure(figsize=(12, 6.2), layout="constrained")
+    tables = [truth.T @ truth, predicted.T @ predicted]
+    for table in tables:
+        np.fill_diagonal(table, 0)
+    highest = max(1, *(int(table.max()) for table in tables))
+    names = [_short(name) for name in classes]
+    for axes, table, title in zip(
+        figure.subplots(1, 2), tables, ("in the labels", "in the predictions"), strict=True
+    ):
+        axes.imshow(table, cmap="Blues", vmin=0, vmax=1.3 * highest)
+        for (row, column), count in np.ndenumerate(table):
+            if count:
+                axes.text(column, row, str(count), ha="center", va="center", fontsize=7)
+        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
+        axes.set_yticks(range(len(names)), names, fontsize=8)
+        axes.tick_params(length=0)
+        axes.set_title(f"Videos with both classes, {title}", loc="left", fontsize=11)
+        axes.spines[:].set_visible(False)
+    return figure
+
+
+def reliability(truth: Targets, scores: Floats, bins: int = 10) -> Figure:
+    """Draw how often a class is there against how probable it is said to be.
+
+    Args:
+        truth: 0 or 1, `[videos, classes]`.
+        scores: Probabilities, `[videos, classes]`.
+        bins: Equal parts of the range from 0 to 1.
+    """
+    bin_of = np.minimum((scores.ravel() * bins).astype(int), bins - 1)
+    counts = np.bincount(bin_of, minlength=bins)
+    used = counts > 0
+    said = np.bincount(bin_of, scores.ravel(), bins)[used] / counts[used]
+    there = np.bincount(bin_of, truth.ravel(), bins)[used] / counts[used]
+    error = float((np.abs(said - there) * counts[used]).sum() / counts.sum())
+    figure = Figure(figsize=(5.2, 6), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    upper.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="as it should be")
+    upper.plot(said, there, marker="o", color=BLUE, label=f"ensemble, mean error {error:.3f}")
+    upper.set_xlim(0, 1)
+    upper.set_ylim(0, 1)
+    upper.set_ylabel("share in which the class is there")
+    upper.set_title("Reliability, all classes and folds pooled", loc="left", fontsize=11)
+    upper.legend(frameon=False, fontsize=8, loc="upper left")
+    lower.bar((np.arange(bins) + 0.5) / bins, counts, width=0.9 / bins, color=GREY)
+    lower.set_yscale("log")
+    lower.set_ylabel("predictions")
+    lower.set_xlabel("predicted probability")
+    for axes in (upper, lower):
+        _bare(axes)
+    return figure
+
+
+def examples(name: str, rows: Mapping[str, Images]) -> Figure:
+    """Draw super-images of a class in rows.
+
+    Args:
+        name: Of the class.
+        rows: What each row shows, and its pictures.
+    """
+    columns = max(len(pictures) for pictures in rows.values())
+    figure = Figure(figsize=(2.6 * columns, 3.3 * len(rows) + 0.4))
+    figure.set_layout_engine("constrained", h_pad=0.12)
+    figure.suptitle(_title(name), fontsize=12, x=0.01, ha="left")
+    parts = figure.subfigures(len(rows), 1, squeeze=False)
+    for part, (title, pictures) in zip(parts.flat, rows.items(), strict=True):
+        part.suptitle(title, fontsize=10, x=0.01, ha="left", color=RED)
+        panels = part.subplots(1, columns, squeeze=False)
+        for axes in panels.flat:
+            axes.set_axis_off()
+        for axes, (picture, caption) in zip(panels.flat, pictures, strict=False):
+            axes.imshow(picture)
+            axes.set_title(caption, fontsize=8, loc="left")
+    return figure
+
+
+def comparison(maps: pd.DataFrame, per_class: pd.DataFrame) -> Figure:
+    """Draw the mAP of members and ensemble, and the average precision of classes, side by side.
+
+    Args:
+        maps: From 0 to 1, a row for each member, a column for each experiment.
+        per_class: The same with a row for each class.
+    """
+    figure = Figure(figsize=(10, 2 + 0.32 * len(per_class)), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=[2, 3])
+    for axes, table, title in (
+        (left, maps, "mAP"),
+        (right, per_class.rename(index=_title), "Average precision by class, ensemble"),
+    ):
+        table = table[::-1]
+        height = 0.8 / table.shape[1]
+        for position, name in enumerate(table.columns):
+            offset = 0.4 - height * (position + 0.5)
+            places = np.arange(len(table)) + offset
+            bars = axes.barh(
+                places, table[name].fillna(0), height, label=name, color=COLOURS[position % 6]
+            )
+            labels = ["" if np.isnan(value) else f"{value:.2f}" for value in table[name]]
+            axes.bar_label(bars, labels, padding=2, fontsize=7)
+        axes.set_yticks(range(len(table)), table.index, fontsize=8)
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlim(0, 1.08)
+        axes.set_title(title, loc="left", fontsize=11)
+        _bare(axes)
+    left.legend(frameon=False, fontsize=8, loc="lower right")
+    return figure
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 14 else f"{name[:13]}…"
+
+
+def _title(name: str) -> str:
+    return f"{name} {QVPIPE_MEANINGS.get(name, '')}".strip()
+
+
+def _bare(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)

@@ -26,6 +26,12 @@ ELSEWHERE = {
     "dvc pull": "test_sharing",
     "cp configs/": "test_configs",
     "dvc exp run -S loss=asl": "test_pipeline",
+    "dvc exp run -S members=[superimage] --temp": "test_pipeline",
+    "dvc exp run -S 'loss=bce,asl,cb_focal' --queue": "test_experiments",
+    "dvc queue start": "test_experiments",
+    "qvpipe compare asl": "test_sharing_models",
+    "qvpipe promote": "test_sharing_models",
+    "qvpipe export": "test_sharing_models",
 }
 """How commands begin that are tried elsewhere, and where."""
 

@@ -25,6 +25,7 @@ from qvpipe.inference import predictor
 from qvpipe.inference.predictor import Predictor
 from qvpipe.learning.network import Network
 from qvpipe.stages.register import lay_bundle
+from qvpipe.tracking.server import connect
 from tests.conftest import render
 
 CLASSES = ["normal", "crack", "roots"]
@@ -108,10 +109,11 @@ def registered(pipeline: Path, bundle: Path) -> Registered:
     model = Registered(pipeline)
     with pytest.MonkeyPatch.context() as patch, contextlib.chdir(pipeline):
         patch.setenv("MLFLOW_TRACKING_URI", model.uri)
-        client = tracking._client()
+        client = connect()
         experiment = client.create_experiment("qvpipe", (pipeline / "mlruns").as_uri())
         run = client.create_run(experiment).info.run_id
-        tracking.register(SETTINGS, run, bundle, 0.5)
+        version = tracking.register(SETTINGS, run, bundle, {"map": "0.5"})
+        tracking.award("qvpipe", version, "champion", {}, "")
     return model
 
 

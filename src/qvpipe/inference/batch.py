@@ -11,6 +11,7 @@ from qvpipe.inference.predictor import Options, Prediction, Predictor
 from qvpipe.inference.tables import check_names, choose_writer
 from qvpipe.video.find import find_videos
 from qvpipe.video.pool import each
+from qvpipe.video.reader import VideoError
 
 STDIN = "-"
 """Stands for a list of paths on standard input."""
@@ -62,12 +63,19 @@ def predict_files(
     with Journal(out, asked | {"members": list(options.members)}) as journal:
         left = [video for video in videos if journal.get(video) is None]
         work = partial(see, settings=predictor.settings, members=options.members)
-        seen = each(work, left, compute.workers, "predict")
+        seen = each(
+            work, left, compute, "predict",
+            timeout_s=predictor.settings.frames.timeout_s, lost=_lost,
+        )  # fmt: skip
         for prediction in predictor.predict(zip(left, seen, strict=True), options):
             journal.add(prediction)
         predictions = [found for video in videos if (found := journal.get(video)) is not None]
         write(out, predictions, predictor.classes)
     return predictions
+
+
+def _lost(video: str, reason: str) -> VideoError:
+    return VideoError(f"{Path(video).name} {reason}")
 
 
 def _collect(paths: Iterable[str], listed: Iterable[str]) -> Iterator[str]:

@@ -19,11 +19,12 @@ from qvpipe.config import QVPIPE_MEANINGS, Settings
 from qvpipe.errors import QvpipeError
 from qvpipe.inference.intake import see
 from qvpipe.learning.metrics import Floats, Targets, average_precisions
+from qvpipe.video.candidates import take_candidates
 from qvpipe.video.choose import choose
 from qvpipe.video.images import Image, encode_jpeg, resize
 from qvpipe.video.labels import Labels
 from qvpipe.video.quality import judge
-from qvpipe.video.reader import probe, sample_frames
+from qvpipe.video.reader import probe
 from qvpipe.video.store import pack, unpack
 from qvpipe.video.superimage import compose
 
@@ -328,9 +329,10 @@ def class_names(classes: Sequence[str]) -> dict[str, str]:
 
 
 def _superimage(path: Path, settings: Settings) -> Image:
-    stored = unpack(pack(sample_frames(path, settings.frames.count), settings.frames, content=""))
+    sample = take_candidates(path, settings.frames)
+    stored = unpack(pack(sample, settings.frames, content=""))
     layout = settings.superimages
-    chosen = choose(judge(stored, settings.clean), layout.grid**2)
+    chosen = choose(judge(stored.facts, settings.clean), layout.grid**2)
     return compose(stored.frames[chosen], layout.grid, layout.tile, layout.fit)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from qvpipe import files, plots
+from qvpipe import files, pictures, plots
 from qvpipe.config import Settings
 from qvpipe.errors import run
 from qvpipe.learning import metrics
@@ -91,6 +91,7 @@ def ensemble(settings: Settings) -> None:
     files.write_json(files.METRICS / "ensemble.json", result)
     positives = dict(zip(classes, truth.sum(axis=0).tolist(), strict=True))
     files.write_table(files.PER_CLASS, _per_class(pooled["per_class"], positives))
+    pictures.draw(files.PICTURES, videos, truth, combined, classes)
     figure = plots.per_class_ap(pooled["per_class"], positives, result["chance"])
     figure.savefig(files.PER_CLASS_PLOT, dpi=120)
     print(

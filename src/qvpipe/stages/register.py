@@ -2,33 +2,97 @@
 
 import shutil
 import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 
-from qvpipe import files, tracking
+from qvpipe import compare, files, tracking
+from qvpipe.card import model_card
+from qvpipe.compare import ENSEMBLE, WORKSPACE
 from qvpipe.config import Settings, as_tree
-from qvpipe.errors import run
+from qvpipe.errors import QvpipeError, run
+from qvpipe.tracking import Champion
 
 
 def register(settings: Settings) -> None:
     """Register what the ensemble stage made, with the alias that it deserves."""
     result = files.read_json(files.METRICS / "ensemble.json")
+    model, index = settings.mlflow.model, tracking.digest(files.INDEX)
     with (
         tempfile.TemporaryDirectory() as folder,
-        tracking.ensemble_run(settings, result, files.PER_CLASS_PLOT) as parent,
+        tracking.ensemble_run(settings, result, _artifacts(Path(folder) / "artifacts")) as parent,
     ):
         bundle = lay_bundle(settings, Path(folder) / "bundle")
-        registered = tracking.register(settings, parent, bundle, result["map"])
+        tags = {"index": index, "map": repr(result["map"])}
+        version = tracking.register(settings, parent, bundle, tags)
+        with tracking.alone():
+            standing = _standing(tracking.champion(model), index, result["map"])
+            card = model_card(settings, result, _positives(), index, standing.reason)
+            tracking.award(model, version, standing.alias, standing.tags, card)
     print(
-        f"register: {settings.mlflow.model} version {registered.version} is the "
-        f"{registered.alias}, mAP {result['map']:.3f}"
+        f"register: {model} version {version} is the {standing.alias}, mAP {result['map']:.3f}; "
+        f"{standing.reason}"
     )
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How the new version stands against the champion: its alias, the reason, and both as tags."""
+
+    alias: str
+    reason: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def _standing(champion: Champion | None, index: str, score: float) -> Standing:
+    """Compare the new version with the champion: better on the same videos takes its place."""
+    if champion is None:
+        return Standing("champion", "the first version")
+    name = f"version {champion.version}"
+    if champion.tags.get("index") != index:
+        return Standing("challenger", f"{name} was judged on other videos or labels")
+    try:
+        theirs = compare.read_run(champion.run)
+    except QvpipeError:
+        gained = score - float(champion.tags.get("map", "inf"))
+        alias = "champion" if gained > 0 else "challenger"
+        return Standing(alias, f"{gained:+.3f} mAP against {name}, whose predictions are gone")
+    ours = compare.read(WORKSPACE)
+    if set(theirs.scores[ENSEMBLE].index) != set(ours.scores[ENSEMBLE].index):
+        return Standing("challenger", f"{name} was judged on other folds")
+    found = compare.difference(theirs, ours).interval
+    ends = f"{found.low:+.3f} to {found.high:+.3f}"
+    return Standing(
+        "champion" if found.value > 0 else "challenger",
+        f"{found.value:+.3f} mAP against {name}, 95 % interval {ends}",
+        {"against": champion.version, "difference": f"{found.value:+.3f}", "interval": ends},
+    )
+
+
+def _artifacts(folder: Path) -> Path:
+    """Lay all that people want to see of the run into one folder; labels stay at home."""
+    shutil.copytree(files.PICTURES, folder / "pictures")
+    for name, scores in compare.read(WORKSPACE).scores.items():
+        files.write_table(folder / "predictions" / f"{name}.csv", scores.reset_index())
+    for path in (files.METRICS / "ensemble.json", files.PER_CLASS):
+        shutil.copy(path, folder)
+    return folder
+
+
+def _positives() -> dict[str, int]:
+    table = files.read_table(files.PER_CLASS).set_index("class")["positives"]
+    return {name: int(table[name]) for name in files.read_classes()}
 
 
 def lay_bundle(settings: Settings, folder: Path) -> Path:
     """Lay all that prediction needs into one folder."""
-    shutil.copytree(files.ENSEMBLE, folder)
+    shutil.copytree(
+        files.ENSEMBLE,
+        folder,
+        ignore=shutil.ignore_patterns(files.PICTURES.name, "predictions.csv"),
+    )
     (folder / "params.yaml").write_text(
         yaml.safe_dump(as_tree(settings), sort_keys=False), encoding="utf-8"
     )

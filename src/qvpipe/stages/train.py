@@ -59,7 +59,7 @@ def train(settings: Settings, member: str, fold: int) -> None:
             training()
             return
         with (
-            tracking.fold_run(settings, member, fold) as tracked,
+            tracking.fold_run(settings, member, fold, str(device)) as tracked,
             Bar(settings, member, fold, len(learned)) as bar,
         ):
 

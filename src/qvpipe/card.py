@@ -1,0 +1,101 @@
+"""The model card of a registered version."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from qvpipe.config import QVPIPE_CLASSES, QVPIPE_MEANINGS, Settings
+
+
+def model_card(
+    settings: Settings,
+    result: Mapping[str, Any],
+    positives: Mapping[str, int],
+    index: str,
+    standing: str,
+) -> str:
+    """Return the card as Markdown.
+
+    Args:
+        settings: Those the ensemble was trained with.
+        result: metrics/ensemble.json.
+        positives: Number of positive videos of each class.
+        index: SHA-256 of data/index.csv.
+        standing: How the version stands against the champion.
+    """
+    parts = [
+        _summary(settings, result, index, standing),
+        _members(settings, result),
+        _classes(result, positives),
+        _limits(list(positives), settings.data.normal, result),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _summary(settings: Settings, result: Mapping[str, Any], index: str, standing: str) -> str:
+    folds = len(settings.folds)
+    return (
+        f"## {settings.mlflow.model}: defects of pipes in videos\n\n"
+        "Takes paths of videos; gives a row for each, with the probability of each class.\n\n"
+        f"- **mAP {_with_interval(result, 'map')}**, of the defects alone "
+        f"{_with_interval(result, 'map_defects')}; chance is {result['chance']:.3f}\n"
+        f"- Judged on {result['videos']} videos, each by models that saw no clip of its "
+        f"inspection ({folds} of {settings.splits.folds} folds)\n"
+        f"- Data: `{settings.data.videos}`, SHA-256 of its index `{index[:16]}`\n"
+        f"- Against the champion of its day: {standing}"
+    )
+
+
+def _members(settings: Settings, result: Mapping[str, Any]) -> str:
+    lines = [
+        "### Members\n",
+        "| member | input | backbone | pixels | epochs | lr | weight | mAP |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, judged in result["members"].items():
+        model, recipe = settings.models[name], settings.recipe(name)
+        lines.append(
+            f"| {name} | {model.input} | {model.backbone} | {model.size} | {recipe.epochs} | "
+            f"{recipe.lr:g} | {judged['weight']:.2f} | {judged['map']:.3f} |"
+        )
+    lines.append(
+        f"\nLoss `{settings.loss}`, seed {settings.seed}. All settings are the parameters of the "
+        "run that made this version."
+    )
+    return "\n".join(lines)
+
+
+def _classes(result: Mapping[str, Any], positives: Mapping[str, int]) -> str:
+    lines = ["### Classes\n", "| class | | positive videos | AP |", "|---|---|---|---|"]
+    for name, precision in result["per_class"].items():
+        shown = "-" if precision is None else f"{precision:.3f}"
+        lines.append(f"| {name} | {QVPIPE_MEANINGS.get(name, '')} | {positives[name]} | {shown} |")
+    return "\n".join(lines)
+
+
+def _limits(classes: list[str], normal: str | None, result: Mapping[str, Any]) -> str:
+    lines = [
+        "### Limits\n",
+        "- The epoch with the best validation mAP is the one that is kept, which favours every "
+        "number a little.",
+        "- How far its probabilities can be trusted: `pictures/reliability.png` of the run.",
+    ]
+    unknown = [name for name, precision in result["per_class"].items() if precision is None]
+    if unknown:
+        lines.append(
+            f"- Nothing is known of {', '.join(unknown)}: no video that has it was judged."
+        )
+    if tuple(classes) == QVPIPE_CLASSES:
+        lines += [
+            f"- In QV-Pipe every normal video has a name of one to four digits and seems to come "
+            f"from another source, so the average precision of {normal or 'ZC'} may say more about "
+            "the source than about pipes. The mAP of the defects leaves it out.",
+            "- QV-Pipe's videos and labels are CC BY-NC-SA, behind a signed form: a model that has "
+            "learned from them is for non-commercial use. The rendered demo videos carry no such "
+            "condition.",
+        ]
+    return "\n".join(lines)
+
+
+def _with_interval(result: Mapping[str, Any], name: str) -> str:
+    ends = result["interval"][name]
+    return f"{result[name]:.3f} (95 % interval {ends['low']:.3f} to {ends['high']:.3f})"

@@ -1,0 +1,36 @@
+from qvpipe.card import model_card
+from qvpipe.config import QVPIPE_CLASSES, parse
+from tests.conftest import REPOSITORY
+
+SETTINGS = parse((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+
+
+def card(classes: tuple[str, ...]) -> str:
+    result = {
+        "map": 0.61,
+        "map_defects": 0.6,
+        "chance": 0.11,
+        "videos": 150,
+        "interval": {
+            "map": {"low": 0.55, "high": 0.66},
+            "map_defects": {"low": 0.54, "high": 0.65},
+        },
+        "per_class": {name: None if name == classes[-1] else 0.5 for name in classes},
+        "members": {"superimage": {"weight": 1.0, "map": 0.58}},
+    }
+    return model_card(SETTINGS, result, dict.fromkeys(classes, 7), "a" * 64, "the first version")
+
+
+def test_the_card_says_what_how_good_and_on_what() -> None:
+    text = card(QVPIPE_CLASSES)
+    assert "mAP 0.610 (95 % interval 0.550 to 0.660)" in text
+    assert "Judged on 150 videos" in text
+    assert f"`{'a' * 16}`" in text
+    assert "| superimage | superimage | tf_efficientnet_lite0 | 192 |" in text
+    assert "| CJ | deposit | 7 | 0.500 |" in text
+    assert "Nothing is known of TL" in text
+    assert "CC BY-NC-SA" in text
+
+
+def test_what_holds_of_qvpipe_alone_is_said_of_qvpipe_alone() -> None:
+    assert "QV-Pipe" not in card(("normal", "crack"))

@@ -1,0 +1,90 @@
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from qvpipe import compare, files, plots, tracking
+from qvpipe.compare import ENSEMBLE, Judged
+from qvpipe.errors import QvpipeError
+from qvpipe.learning.metrics import average_precisions
+
+CLASSES = ["normal", "crack"]
+VIDEOS = [f"v{i}" for i in range(24)]
+
+
+@pytest.fixture
+def truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
+    """Write an index of 24 videos in 12 groups and return their targets."""
+    monkeypatch.chdir(tmp_path)
+    labels = [str(i // 2 % 2) for i in range(24)]
+    index = pd.DataFrame({"video": VIDEOS, "group": [f"g{i // 2}" for i in range(24)]})
+    files.write_table(files.INDEX, index.assign(labels=labels))
+    files.CLASSES.write_text("".join(f"{name}\n" for name in CLASSES), encoding="utf-8")
+    return np.array([[label == "0", label == "1"] for label in labels]).astype(int)
+
+
+def judged(name: str, scores: np.ndarray) -> Judged:
+    table = pd.DataFrame(scores, index=pd.Index(VIDEOS, name="video"), columns=CLASSES)
+    digest = tracking.digest(files.INDEX)
+    return Judged(name, digest, "same", {"one": table, ENSEMBLE: table})
+
+
+def noise(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).random((24, 2))
+
+
+def test_one_that_knows_the_labels_is_better_than_one_that_guesses(truth: np.ndarray) -> None:
+    guess = judged("guess", noise(0))
+    found = compare.compare([guess, judged("good", truth + 0.5 * noise(1))])
+    assert found.videos == 24
+    assert found.maps.loc[ENSEMBLE, "good"] == 1
+    expected = average_precisions(truth, guess.scores[ENSEMBLE].to_numpy())
+    assert found.per_class["guess"].to_list() == expected.tolist()
+    (difference,) = found.differences
+    assert difference.interval.low > 0
+    assert difference.verdict == "good is better"
+    printed = compare.text(found)
+    assert "good - guess: +" in printed
+    assert printed.endswith("good is better")
+
+
+def test_two_that_guess_are_not_told_apart(truth: np.ndarray) -> None:
+    found = compare.compare([judged("a", noise(1)), judged("b", noise(2))])
+    assert found.differences[0].verdict == "these videos do not tell which is better"
+
+
+def test_other_videos_or_folds_are_refused(truth: np.ndarray) -> None:
+    one = judged("one", noise(1))
+    with pytest.raises(QvpipeError, match=r"two was judged on other videos or labels"):
+        compare.compare([one, dataclasses.replace(one, name="two", index="other")])
+    with pytest.raises(QvpipeError, match=r"two and one divide the videos into other folds"):
+        compare.compare([one, dataclasses.replace(one, name="two", splits="other")])
+
+
+def test_only_the_videos_that_all_judged_count(truth: np.ndarray) -> None:
+    one = judged("one", noise(1))
+    half = dataclasses.replace(one, name="half", scores={ENSEMBLE: one.scores[ENSEMBLE].iloc[:12]})
+    found = compare.compare([one, half])
+    assert found.videos == 12
+    assert found.differences[0].interval.value == 0
+    assert found.maps["half"].isna().to_dict() == {"one": True, ENSEMBLE: False}
+    none = dataclasses.replace(one, name="rest", scores={ENSEMBLE: one.scores[ENSEMBLE].iloc[12:]})
+    with pytest.raises(QvpipeError, match="no video in common"):
+        compare.compare([half, none])
+
+
+def test_the_same_experiment_twice_has_two_columns(truth: np.ndarray) -> None:
+    one = judged("one", noise(1))
+    found = compare.compare([one, one])
+    assert found.maps.columns.to_list() == ["one (1)", "one (2)"]
+
+
+def test_the_picture_shows_every_experiment(truth: np.ndarray) -> None:
+    found = compare.compare([judged("a", noise(1)), judged("b", noise(2))])
+    left, right = plots.comparison(found.maps, found.per_class).axes
+    assert len(left.containers) == len(right.containers) > 0
+    legend = left.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["a", "b"]

@@ -1,0 +1,111 @@
+import contextlib
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from qvpipe import files, tracking
+from qvpipe.config import Settings
+from tests.tracking.results import RESULT, all_runs, history, write_weights
+
+UNSENT = Path("mlflow-unsent")
+
+
+@contextlib.contextmanager
+def server(port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Run an MLflow server on the working directory's database."""
+    program = Path(sys.executable).parent / "mlflow"
+    arguments = ["--backend-store-uri", "sqlite:///server.db", "--port", str(port)]
+    process = subprocess.Popen(
+        [program, "server", *arguments, "--workers", "1"], start_new_session=True
+    )
+    try:
+        deadline = time.monotonic() + 240
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
+                break
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                assert time.monotonic() < deadline, "the MLflow server did not answer"
+                time.sleep(0.5)
+        yield process
+    finally:
+        kill(process)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_nothing_is_lost_while_the_server_is_away(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    port = free_port()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    with server(port) as first, tracking.fold_run(settings, "framewise", 0) as tracked:
+        tracked.epoch({"number": 1, "loss": 1.0, "map": 0.1})
+        kill(first)
+        tracked.epoch({"number": 2, "loss": 0.5, "map": 0.2})
+        with server(port):
+            tracked.epoch({"number": 3, "loss": 0.25, "map": 0.3})
+            (run,) = all_runs().values()
+            assert history(run, "loss") == [(1, 1.0), (2, 0.5), (3, 0.25)]
+            assert list(UNSENT.iterdir()) == []
+        tracked.finish(RESULT, write_weights(1))
+    assert capsys.readouterr().err.count("does not answer") == 1
+    assert len(list(UNSENT.iterdir())) == 1
+
+    with server(port):
+        with tracking.fold_run(settings, "framewise", 0):
+            pass
+        run = all_runs()[run.info.run_id]
+        assert run.info.status == "FINISHED"
+        assert run.data.metrics["map"] == 0.5
+        assert run.data.tags["weights"]
+        assert list(UNSENT.iterdir()) == []
+
+
+def test_nothing_is_lost_while_the_database_is_locked(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with tracking.fold_run(settings, "framewise", 0) as run:
+        other = sqlite3.connect(tmp_path / "mlflow.db")
+        other.execute("BEGIN EXCLUSIVE")
+        run.epoch({"number": 1, "loss": 1.0, "map": 0.1})
+        assert "does not answer" in capsys.readouterr().err
+        other.rollback()
+        other.close()
+        run.epoch({"number": 2, "loss": 0.5, "map": 0.2})
+    (logged,) = all_runs().values()
+    assert history(logged, "loss") == [(1, 1.0), (2, 0.5)]
+
+
+def test_what_a_killed_process_left_is_sent(settings: Settings) -> None:
+    with tracking.fold_run(settings, "framewise", 0):
+        pass
+    (run,) = all_runs().values()
+    left = [{"metrics": {"loss": 0.75}, "step": 4, "time": 1}, {"status": "KILLED", "time": 2}]
+    files.write_json(UNSENT / f"{run.info.run_id}.json", left)
+    with tracking.fold_run(settings, "framewise", 0):
+        pass
+    run = all_runs()[run.info.run_id]
+    assert history(run, "loss") == [(4, 0.75)]
+    assert run.info.status == "KILLED"
+    assert list(UNSENT.iterdir()) == []
