@@ -426,7 +426,8 @@ def test_a_file_that_breaks_off_gives_what_is_there(render_clip: Render, tmp_pat
 def test_no_picture_that_a_decoder_made_up_is_passed_on(
     name: str, codec: str, note: str, render_clip: Render, tmp_path: Path
 ) -> None:
-    path = render_clip(tmp_path / name, codec=codec, bf="2", g="12")
+    # On several threads an encoder may give other bytes, and so other damage, from time to time.
+    path = render_clip(tmp_path / name, codec=codec, bf="2", g="12", threads="1")
     truth = decode_all(path)
     data = bytearray(path.read_bytes())
     with av.open(path) as container:
