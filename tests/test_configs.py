@@ -1,19 +1,71 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import timm
+import torch
 
-from qvpipe.config import parse
+from qvpipe.config import ModelSettings, Settings, parse
+from qvpipe.learning.fit import fit
+from qvpipe.learning.items import Items
+from qvpipe.learning.losses import make_loss
+from qvpipe.learning.network import Network
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+SIDE = 96
+LARGE = 120e6
+"""Weights of a backbone above which a step would need gigabytes."""
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def settings(path: Path) -> Settings:
+    return parse(path.read_text(encoding="utf-8"))
+
+
+def tiny(model: ModelSettings) -> ModelSettings:
+    return replace(model, pretrained="none", size=SIDE, frames=min(model.frames, 2))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_is_a_whole_params_file(path: Path) -> None:
-    settings = parse(path.read_text(encoding="utf-8"))
-    for member in settings.members:
-        assert timm.is_model(settings.models[member].backbone)
+    """What the file leaves out would be hidden from its reader."""
+    text = path.read_text(encoding="utf-8")
+    for key in Settings.__dataclass_fields__:
+        assert f"\n{key}:" in text
+    assert f"cp configs/{path.name} params.yaml" in text
+    for member, model in settings(path).models.items():
+        weights = timm.get_pretrained_cfg(model.backbone)
+        assert weights is not None, member
+        assert weights.has_weights, member
 
 
-def test_there_is_one_for_qvpipe() -> None:
-    assert "qvpipe.yaml" in [path.name for path in CONFIGS]
+@pytest.mark.parametrize(
+    ("path", "member"),
+    [
+        pytest.param(path, member, id=f"{path.stem}-{member}")
+        for path in CONFIGS
+        for member in settings(path).members
+    ],
+)
+def test_every_model_takes_a_step(path: Path, member: str) -> None:
+    config = settings(path)
+    model = tiny(config.models[member])
+    views = model.frames if model.input == "frames" else 1
+    pictures = torch.randint(0, 256, (2, views, 3, SIDE, SIDE), dtype=torch.uint8)
+    with torch.device("meta"):
+        network = Network(model, 17, "none")
+    if sum(parameter.numel() for parameter in network.parameters()) > LARGE:
+        network(pictures.to("meta")).sum().backward()
+        assert all(parameter.grad is not None for parameter in network.parameters())
+        return
+    network = Network(model, 17, "none")
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    part = Items(pictures, torch.eye(2, 17))
+    recipe = replace(config.recipe(member), epochs=1, ema_decay=0.0)
+    loss = make_loss(config, torch.ones(17))
+    grid = config.superimages.grid if model.input == "superimage" else 1
+    fitted = fit(network, part, part, loss, recipe, torch.device("cpu"), grid=grid)
+    assert any(not torch.equal(fitted.state[name], value) for name, value in before.items())
+
+
+def test_there_is_one_for_each_purpose() -> None:
+    assert [path.stem for path in CONFIGS] == ["qvpipe-framewise", "qvpipe-small", "qvpipe-winner"]

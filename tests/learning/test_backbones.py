@@ -131,14 +131,14 @@ def test_a_step_of_large_backbones_without_their_memory(name: str) -> None:
     assert all(parameter.grad is not None for parameter in network.parameters())
 
 
-@pytest.mark.parametrize("name", ["resnet18", "convnext_atto", "tf_efficientnet_lite0"])
+@pytest.mark.parametrize("name", ["test_resnet", "convnext_atto"])
 def test_checkpointing_changes_no_gradient(name: str) -> None:
     gradients = []
     for checkpointing in (False, True):
         torch.manual_seed(0)
         backbone = make_backbone(name, "none", 64).train()
         if checkpointing:
-            checkpoint_activations(backbone, name)
+            checkpoint_activations(backbone)
         backbone(
             torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
         ).sum().backward()
@@ -149,8 +149,8 @@ def test_checkpointing_changes_no_gradient(name: str) -> None:
 
 
 def test_a_backbone_without_checkpointing_is_said() -> None:
-    with pytest.raises(QvpipeError, match=r"train\.checkpointing: the backbone 'x' has none"):
-        checkpoint_activations(torch.nn.Identity(), "x")
+    with pytest.raises(QvpipeError, match=r"train\.checkpointing: the backbone, a Identity,"):
+        checkpoint_activations(torch.nn.Identity())
 
 
 def test_half_precision_leaves_the_logits_apart() -> None:

@@ -52,7 +52,7 @@ def make_backbone(name: str, pretrained: str, size: int, pooled: bool = True) ->
     return backbone
 
 
-def checkpoint_activations(backbone: nn.Module, name: str) -> None:
+def checkpoint_activations(backbone: nn.Module) -> None:
     """Let a timm model compute activations again in the backward pass instead of keeping them.
 
     Raises:
@@ -62,8 +62,8 @@ def checkpoint_activations(backbone: nn.Module, name: str) -> None:
         backbone.set_grad_checkpointing(True)  # type: ignore[operator]
     except (AssertionError, AttributeError) as error:
         raise QvpipeError(
-            f"train.checkpointing: the backbone {name!r} has none; set it to false, and raise "
-            "train.accumulate to save memory"
+            f"train.checkpointing: the backbone, a {type(backbone).__name__}, has none; set it to "
+            "false, and raise train.accumulate to save memory"
         ) from error
 
 

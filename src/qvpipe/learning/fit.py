@@ -19,6 +19,7 @@ from qvpipe.config import TrainSettings
 from qvpipe.errors import QvpipeError
 from qvpipe.learning import checkpoint
 from qvpipe.learning.augment import augment, draw
+from qvpipe.learning.backbones import checkpoint_activations
 from qvpipe.learning.distributed import ALONE, World, synchronise_norms
 from qvpipe.learning.evaluate import choose_precision, predict_batches
 from qvpipe.learning.items import Items
@@ -169,13 +170,15 @@ def fit(
         on_epoch: Called after each epoch, also after those of a training that was killed.
 
     Raises:
-        QvpipeError: If the loss is no longer a number.
+        QvpipeError: If the loss is no longer a number, or the backbone has no checkpointing.
     """
     train, valid = train.to(device), valid.to(device)
     truth = valid.targets.cpu().numpy()
     network.memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
     network.to(device).to(memory_format=network.memory_format)
     synchronise_norms(network, world, device)
+    if recipe.checkpointing:
+        checkpoint_activations(network.backbone)
     sizes = batch_sizes(len(train), recipe.batch_size, least=2 * world.size)
     precision = choose_precision(device, recipe.amp)
     optimizer = make_optimizer(network, recipe, device)

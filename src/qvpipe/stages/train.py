@@ -16,7 +16,6 @@ from qvpipe.config import ModelSettings, Settings
 from qvpipe.errors import QvpipeError, run
 from qvpipe.inputs import Views, frame_views, superimage_views
 from qvpipe.learning import checkpoint, metrics
-from qvpipe.learning.backbones import checkpoint_activations
 from qvpipe.learning.distributed import World, joined
 from qvpipe.learning.evaluate import choose_device
 from qvpipe.learning.fit import Epoch, Fit, fit
@@ -40,8 +39,6 @@ def train(settings: Settings, member: str, fold: int) -> None:
         judged = _items(settings, videos[held_out], model, len(classes), device)
         torch.manual_seed(settings.seed)
         network = Network(model, len(classes), model.pretrained)
-        if recipe.checkpointing:
-            checkpoint_activations(network.backbone, model.backbone)
         training = partial(
             fit,
             network,

@@ -1,0 +1,279 @@
+"""What does each ingredient of the recipe gain? Trains with and without it on identical folds.
+
+    python benchmarks/ablation.py prepare --out FOLDER [--videos 1500]
+    python benchmarks/ablation.py train --out FOLDER [--minutes 60] [--epochs 20] [--folds 5]
+
+`prepare` renders demo videos and takes them through the stages up to the super-images, into one
+file. `train` needs only that folder, PyTorch, timm, NumPy, OpenCV, scikit-learn and pandas. It
+keeps the predictions of every fold, so that it can be stopped at any moment and goes on, and ends
+when the minutes are over; the table shows what is there. On a CPU, a small version is
+`prepare --videos 150` and `train --epochs 4 --folds 2`.
+
+The table has the mean over folds with its SD, and the difference to the baseline of the pooled
+predictions with its 95 % interval by paired bootstrap over inspections.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+
+from qvpipe.config import (
+    AslSettings,
+    BceSettings,
+    CbFocalSettings,
+    ModelSettings,
+    TrainSettings,
+)
+from qvpipe.learning.evaluate import choose_device
+from qvpipe.learning.fit import fit
+from qvpipe.learning.items import Items
+from qvpipe.learning.losses import Loss, asl, bce, cb_focal
+from qvpipe.learning.metrics import Floats, mean_average_precision, paired_bootstrap
+from qvpipe.learning.network import Network
+
+BACKBONE = "tf_efficientnet_lite0"
+BASELINE = "super-images"
+ENSEMBLE = "both members together"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What differs from the baseline."""
+
+    input: str = "superimage"
+    loss: str = "bce"
+    head: str = "linear"
+    train: Mapping[str, Any] = field(default_factory=dict)
+
+
+VARIANTS: Mapping[str, Variant] = {
+    BASELINE: Variant(),
+    "frames": Variant(input="frames"),
+    "asl": Variant(loss="asl"),
+    "cb_focal": Variant(loss="cb_focal"),
+    "no moving average": Variant(train={"ema_decay": 0.0}),
+    "no tile shuffle": Variant(train={"tile_shuffle": 0.0}),
+    "all tiles shuffled": Variant(train={"tile_share": 1.0}),
+    "no flip": Variant(train={"flip": 0.0}),
+    "ml_decoder": Variant(head="ml_decoder"),
+    "mixup": Variant(train={"mixup": 0.4}),
+    "backbone at a tenth": Variant(train={"backbone_lr_factor": 0.1}),
+}
+
+
+@dataclass(frozen=True)
+class Data:
+    """What `prepare` made; pictures are `[videos, views, height, width, 3]`, by input."""
+
+    pictures: Mapping[str, NDArray[np.uint8]]
+    targets: NDArray[np.int64]
+    folds: NDArray[np.int64]
+    groups: NDArray[np.str_]
+
+
+def main() -> None:
+    """Prepare or train."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("what", choices=["prepare", "train"])
+    parser.add_argument("--out", type=Path, required=True, help="folder of data and results")
+    parser.add_argument("--videos", type=int, default=1500)
+    parser.add_argument("--minutes", type=float, default=60, help="after which no fold is begun")
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--folds", type=int, default=5)
+    arguments = parser.parse_args()
+    if arguments.what == "prepare":
+        prepare(arguments.out.resolve(), arguments.videos)
+    else:
+        train(arguments.out, arguments.minutes, arguments.epochs, arguments.folds)
+
+
+def prepare(out: Path, videos: int) -> None:
+    """Render videos, run the stages in a folder of their own, and lay all pictures into a file."""
+    from qvpipe import files
+    from qvpipe.inputs import frame_views, superimage_views
+    from qvpipe.learning.backbones import BUNDLED, make_backbone
+    from qvpipe.learning.targets import targets
+    from qvpipe.video.images import decode_jpeg
+    from qvpipe.video.quality import by_video
+    from qvpipe.video.store import unpack
+
+    project = out / "project"
+    (project / ".dvc").mkdir(parents=True, exist_ok=True)
+    shutil.copy(files.PARAMS, project)
+    environment = {key: value for key, value in os.environ.items() if key != "DVC_ROOT"}
+    rendering = ["-m", "qvpipe.cli", "demo-data", "--videos", str(videos)]
+    stages = [["-m", f"qvpipe.stages.{name}"] for name in
+              ("index", "frames", "clean", "splits", "superimages")]  # fmt: skip
+    for command in (rendering, *stages):
+        subprocess.run([sys.executable, *command], cwd=project, env=environment, check=True)
+
+    os.chdir(project)
+    settings = files.read_settings()
+    table = files.read_table(files.SPLITS).merge(
+        files.read_table(files.INDEX)[["video", "labels"]], on="video"
+    )
+    cleaned = by_video(files.read_table(files.CLEAN))
+    models = {model.input: model for model in settings.models.values()}
+    views = {
+        "superimage": [
+            superimage_views(
+                decode_jpeg(files.superimage(video).read_bytes()), models["superimage"]
+            )
+            for video in table["video"]
+        ],
+        "frames": [
+            frame_views(unpack(files.frames_zip(video)), cleaned[video], models["frames"])
+            for video in table["video"]
+        ],
+    }
+    np.savez(
+        out / "data.npz",
+        targets=targets(table["labels"], len(files.read_classes())),
+        folds=table["fold"].to_numpy(),
+        groups=table["group"].to_numpy(dtype=str),
+        superimage=np.stack(views["superimage"]),
+        frames=np.stack(views["frames"]),
+    )
+    whole = make_backbone(BACKBONE, "none", 224)
+    whole.reset_classifier(1000)  # type: ignore[operator]
+    safetensors.torch.save_file(BUNDLED[BACKBONE](whole), out / "weights.safetensors")
+    print(f"{len(table)} videos in {out / 'data.npz'}")
+
+
+def train(out: Path, minutes: float, epochs: int, folds: int) -> None:
+    """Train what is not there yet, a fold of every variant at a time, and print the table."""
+    with np.load(out / "data.npz") as held:
+        pictures = {name: held[name] for name in ("superimage", "frames")}
+        data = Data(pictures, held["targets"], held["folds"], held["groups"])
+    device = choose_device("auto")
+    start = time.perf_counter()
+    for fold in range(folds):
+        for name, variant in VARIANTS.items():
+            path = _path(out, name, epochs, fold)
+            if path.is_file():
+                continue
+            if time.perf_counter() - start > 60 * minutes:
+                print(f"the {minutes:g} minutes are over; the same command goes on", flush=True)
+                print(_table(out, data, epochs, folds))
+                return
+            probabilities = _fit(data, variant, fold, epochs, out / "weights.safetensors", device)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_suffix(".tmp.npy")
+            np.save(temporary, probabilities)
+            temporary.replace(path)
+            score = mean_average_precision(data.targets[data.folds == fold], probabilities)
+            passed = time.perf_counter() - start
+            print(f"{passed:7.0f} s  fold {fold}  {name:24}{score:.3f}", flush=True)
+    print(_table(out, data, epochs, folds))
+
+
+def _fit(
+    data: Data, variant: Variant, fold: int, epochs: int, weights: Path, device: torch.device
+) -> NDArray[np.float32]:
+    """Return the probabilities of the videos of a fold by a model that did not see it."""
+    pictures = data.pictures[variant.input]
+    size = pictures.shape[2]
+    model = ModelSettings(
+        "superimage" if variant.input == "superimage" else "frames",
+        size,
+        BACKBONE,
+        head="ml_decoder" if variant.head == "ml_decoder" else "linear",
+    )
+    recipe = replace(
+        TrainSettings(epochs=epochs, batch_size=16, lr=2e-3, ema_decay=0.99, patience=epochs),
+        **variant.train,
+    )
+    held_out = data.folds == fold
+    learned, judged = (
+        Items(
+            torch.from_numpy(pictures[part]).permute(0, 1, 4, 2, 3),
+            torch.from_numpy(data.targets[part]).float(),
+        )
+        for part in (~held_out, held_out)
+    )
+    torch.manual_seed(fold)
+    network = Network(model, data.targets.shape[1], str(weights))
+    fitted = fit(
+        network,
+        learned,
+        judged,
+        _loss(variant.loss, learned),
+        recipe,
+        device,
+        grid=3 if variant.input == "superimage" else 1,
+        seed=fold,
+    )
+    return np.asarray(fitted.probabilities.numpy())
+
+
+def _loss(name: str, learned: Items) -> Loss:
+    if name == "asl":
+        return asl(AslSettings())
+    if name == "cb_focal":
+        return cb_focal(CbFocalSettings(), learned.targets.sum(dim=0))
+    return bce(BceSettings())
+
+
+def _table(out: Path, data: Data, epochs: int, folds: int) -> str:
+    """Return the table of all variants whose folds are all there."""
+    pooled: dict[str, Floats] = {
+        name: scores
+        for name in VARIANTS
+        if (scores := _pooled(out, data, name, epochs, folds)) is not None
+    }
+    if BASELINE not in pooled:
+        return "the baseline is not finished yet"
+    if "frames" in pooled:
+        pooled[ENSEMBLE] = (pooled[BASELINE] + pooled["frames"]) / 2
+    judged = data.folds < folds
+    truth, groups = data.targets[judged], data.groups[judged]
+    lines = [
+        f"{int(judged.sum())} videos, {epochs} epochs, {folds} folds, {BACKBONE}",
+        f"{'':24}{'mean over folds':>18}{'pooled':>9}{'difference':>12}   95 % interval",
+    ]
+    for name, judgement in pooled.items():
+        of_fold = data.folds[judged]
+        maps = [
+            mean_average_precision(truth[of_fold == k], judgement[of_fold == k])
+            for k in range(folds)
+        ]
+        spread = np.std(maps, ddof=1) if folds > 1 else 0.0
+        line = f"{name:24}{np.mean(maps):10.3f} ± {spread:.3f}"
+        line += f"{mean_average_precision(truth, judgement):9.3f}"
+        if name != BASELINE:
+            found = paired_bootstrap(truth, pooled[BASELINE], judgement, groups)
+            line += f"{found.value:+12.3f}   {found.low:+.3f} to {found.high:+.3f}"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _pooled(out: Path, data: Data, name: str, epochs: int, folds: int) -> Floats | None:
+    """Return the probabilities of a variant in the order of the videos, if all are there."""
+    paths = [_path(out, name, epochs, fold) for fold in range(folds)]
+    if not all(path.is_file() for path in paths):
+        return None
+    judged = data.folds < folds
+    scores = np.zeros((len(data.folds), data.targets.shape[1]), dtype=np.float32)
+    for fold, path in enumerate(paths):
+        scores[data.folds == fold] = np.load(path)
+    return scores[judged]
+
+
+def _path(out: Path, name: str, epochs: int, fold: int) -> Path:
+    return out / f"{epochs}-epochs" / name.replace(" ", "-") / f"fold{fold}.npy"
+
+
+if __name__ == "__main__":
+    main()
