@@ -1,6 +1,7 @@
 """Where MLflow is, and what is done when it does not answer."""
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,6 +48,8 @@ def connect() -> "MlflowClient":
         os.environ.setdefault(name, value)
     import mlflow
 
+    # It prints a traceback before it raises what is told in one sentence here.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     uri = tracking_uri()
     with answering(), _first_creation(uri):
         mlflow.set_tracking_uri(uri)
