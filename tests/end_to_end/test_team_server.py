@@ -113,7 +113,7 @@ def server(database: str, s3: S3, tmp_path: Path) -> Iterator[str]:
             stderr=subprocess.STDOUT,
             start_new_session=True,  # so that its workers can be ended with it
         )
-    address = f"http://127.0.0.1:{port}"
+    address = f"http://localhost:{port}"
 
     def answers() -> bool:
         assert process.poll() is None, (tmp_path / "server.log").read_text()
