@@ -3,6 +3,7 @@
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -37,7 +38,7 @@ def free_port() -> int:
 
 
 def wait(what: str, answers: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not answers():
         assert time.monotonic() < deadline, f"{what} did not answer"
         time.sleep(0.5)
@@ -76,7 +77,7 @@ def database() -> Iterator[str]:
         wait("PostgreSQL", answers)
         yield uri
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGINT)  # which does not wait for clients
         process.wait(timeout=60)
         shutil.rmtree(folder)
 
@@ -110,8 +111,9 @@ def server(database: str, s3: S3, tmp_path: Path) -> Iterator[str]:
             env={**os.environ, **environment, "MLFLOW_WORKERS": "1", "PATH": path},
             stdout=log,
             stderr=subprocess.STDOUT,
+            start_new_session=True,  # so that its workers can be ended with it
         )
-    address = f"http://127.0.0.1:{port}"
+    address = f"http://localhost:{port}"
 
     def answers() -> bool:
         assert process.poll() is None, (tmp_path / "server.log").read_text()
@@ -125,8 +127,8 @@ def server(database: str, s3: S3, tmp_path: Path) -> Iterator[str]:
         wait("MLflow", answers)
         yield address
     finally:
-        process.terminate()
-        process.wait(timeout=60)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def test_two_clients_train_register_and_predict_at_once(
