@@ -163,7 +163,7 @@ def read_classes() -> list[str]:
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path` that takes its place if the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".", suffix=f"-{path.name}", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=".", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
