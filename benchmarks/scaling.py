@@ -2,9 +2,10 @@
 
     python benchmarks/scaling.py FOLDER [--workers 2] [--count 27] [--rounds 3]
 
-Prints, for the videos of a folder: seconds with one process and with several, their ratio, and
-the milliseconds that an item costs in `qvpipe.video.pool.each` and in a pool of concurrent.futures
-where the work is nothing. Starting the processes is not counted in that; it is a line of its own.
+Prints, for the videos of a folder: videos a second with one process and with several, their ratio,
+and the milliseconds that an item costs in `qvpipe.video.pool.each` and in a pool of
+concurrent.futures where the work is nothing. Starting the processes is a figure of its own: the
+others are counted from when as many results are there as there are processes.
 Rounds alternate, so that a machine whose speed changes favours neither; the median counts.
 """
 
@@ -36,14 +37,14 @@ def main() -> None:
     videos = find_videos(arguments.folder)
     work = partial(read, count=arguments.count)
 
-    seconds: dict[int, list[float]] = {1: [], arguments.workers: []}
+    rates: dict[int, list[float]] = {1: [], arguments.workers: []}
     for _ in range(arguments.rounds):
-        for workers, measured in seconds.items():
-            measured.append(_after_first(in_each(work, videos, workers)))
-    median = {workers: statistics.median(measured) for workers, measured in seconds.items()}
+        for workers, measured in rates.items():
+            measured.append(_rate(in_each(work, videos, workers), len(videos), workers))
+    median = {workers: statistics.median(measured) for workers, measured in rates.items()}
     print(f"{len(videos)} videos, {arguments.count} frames each")
-    for workers, value in median.items():
-        print(f"{workers:3} processes {value:8.2f} s   ratio {median[1] / value:.2f}")
+    for workers, rate in median.items():
+        print(f"{workers:3} processes {rate:8.2f} videos/s   ratio {rate / median[1]:.2f}")
 
     print(f"{'work that is nothing':24}{'first result, s':>16}{'an item, ms':>13}")
     engines: dict[str, Callable[[], Iterator[int]]] = {
@@ -55,8 +56,8 @@ def main() -> None:
         results = run()
         next(results)
         first = time.perf_counter() - start
-        rest = [_after_first(run()) for _ in range(arguments.rounds)]
-        print(f"{name:24}{first:16.2f}{statistics.median(rest) / NOTHINGS * 1000:13.3f}")
+        rest = [_rate(run(), NOTHINGS, arguments.workers) for _ in range(arguments.rounds)]
+        print(f"{name:24}{first:16.2f}{1000 / statistics.median(rest):13.3f}")
 
 
 def in_each(
@@ -88,13 +89,14 @@ def nothing(number: int) -> int:
     return number
 
 
-def _after_first(results: Iterator[int]) -> float:
-    """Return the seconds from the first result to the last: the processes have started by then."""
-    next(results)
+def _rate(results: Iterator[int], count: int, workers: int) -> float:
+    """Return the results a second once all processes have started."""
+    for _ in range(workers):
+        next(results)
     start = time.perf_counter()
     for _ in results:
         pass
-    return time.perf_counter() - start
+    return (count - workers) / (time.perf_counter() - start)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import pytest
 from qvpipe import files
 from qvpipe.config import Settings
 from qvpipe.errors import QvpipeError
+from qvpipe.stages.frames import frames
 from qvpipe.stages.index import index
 
 Add = Callable[..., Path]
@@ -154,6 +155,16 @@ def twins(add: Add, label: Label) -> None:
     label({"a.mp4": [0]})
 
 
+def line_break(add: Add, label: Label) -> None:
+    add("a.mp4").rename(RAW / "a\nb.mp4")
+    label({"a\nb.mp4": [0]})
+
+
+def no_utf8(add: Add, label: Label) -> None:
+    add("a.mp4").rename(RAW / os.fsdecode(b"a\xff.mp4"))
+    label({"a.mp4": [0]})
+
+
 def unknown_class(add: Add, label: Label) -> None:
     add("a.mp4")
     label({"a.mp4": [3]})
@@ -173,6 +184,8 @@ def no_classes(add: Add, label: Label) -> None:
         (no_labels, r"no label file .*labels\.json; put it there"),
         (no_usable, r"none of the 2 videos can be used, a\.mp4 for one: no entry in"),
         (twins, r"a\.avi and a\.mp4 share the id 'a'; rename"),
+        (line_break, r"the name 'a\\nb\.mp4' in .* holds a line break.*; rename the file"),
+        (no_utf8, r"the name 'a\\udcff\.mp4' in .* bytes that are no UTF-8; rename the file"),
         (unknown_class, r"a\.mp4 has the class index 3; allowed is 0 to 2"),
         (no_classes, "class names cannot be read"),
     ],
@@ -185,6 +198,24 @@ def test_what_a_person_must_mend_is_one_sentence(
         index(settings)
     assert "\n" not in str(error.value)
     assert not files.INDEX.exists()
+
+
+def test_folders_and_pipes_with_names_of_videos_hold_nothing_up(
+    settings: Settings, add: Add, label: Label
+) -> None:
+    add("good.mp4")
+    add(f"{'l' * 251}.mp4")
+    (RAW / "folder.mp4").mkdir()
+    os.mkfifo(RAW / "pipe.mp4")
+    (RAW / "loop.mp4").symlink_to("loop.mp4")
+    label({"good.mp4": [0], "folder.mp4": [0], "pipe.mp4": [0], f"{'l' * 251}.mp4": [1]})
+    index(settings)
+    table = files.read_table(files.INDEX).set_index("video")
+    assert table["status"].to_dict() == {
+        "folder": "failed", "good": "ok", "l" * 251: "ok", "pipe": "failed",
+    }  # fmt: skip
+    frames(settings)
+    assert files.frames_zip("l" * 251).is_file()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

@@ -83,13 +83,14 @@ def test_the_stages_give_the_same_bytes(
 def test_errors_and_what_is_lost_are_told_as_on_one_machine(two_nodes: TwoNodes) -> None:
     with pytest.raises(QvpipeError, match="two is not allowed"):
         list(each(fail, range(5), two_nodes.compute, "test"))
-    hows = ["fine", "segfault", "fine", "hang", "large", "fine"]
-    lost = each(misbehave, hows, two_nodes.compute, "test", timeout_s=5, lost=lambda how, why: why)
+    hows = ["fine", "segfault", "fine", "hang", "compute", "large", "fine"]
+    lost = each(misbehave, hows, two_nodes.compute, "test", timeout_s=3, lost=lambda how, why: why)
     assert list(lost) == [
         "done",
         "crashed the process that worked on it",
         "done",
-        "took longer than frames.timeout_s (5 s)",
+        "took longer than frames.timeout_s (3 s)",
+        "crashed the process that worked on it",
         "needs more memory than a process may take (896 MiB)",
         "done",
     ]

@@ -2,6 +2,7 @@
 
 import re
 import tempfile
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -78,6 +79,12 @@ def _find_videos(folder: Path, labels: Labels) -> list[Path]:
         raise QvpipeError(
             f"{folder} holds no videos; put them there or set data.videos to where they are"
         )
+    for path in videos:
+        if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in path.name):
+            raise QvpipeError(
+                f"the name {path.name!a} in {folder} holds a line break, another control "
+                "character or bytes that are no UTF-8; rename the file"
+            )
     return videos
 
 

@@ -5,15 +5,17 @@ the repository and the raw videos under the same paths as this one.
 """
 
 import contextlib
+import faulthandler
 import itertools
 import logging
 import os
+import signal
 import socket
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
-from types import ModuleType
-from typing import Any, TypeVar
+from types import FrameType, ModuleType
+from typing import Any, NoReturn, TypeVar
 
 from qvpipe.config import ComputeSettings
 from qvpipe.errors import QvpipeError
@@ -39,9 +41,7 @@ def on_ray(
         work: A function that the machines of the cluster can import.
         items: What it is called with.
         compute: Says which cluster.
-        timeout_s: Seconds after which the work on an item is given up; None for never. Ray does
-            not tell when it began, so it is given up when neither the item nor any other has
-            finished for so long.
+        timeout_s: Seconds after which the work on an item is given up; None for never.
         ahead: For each core of the cluster, how many items may be under way or finished and not
             yet yielded.
 
@@ -50,28 +50,20 @@ def on_ray(
     """
     with _connected(compute) as ray:
         task = ray.remote(_attempt_there).options(max_retries=RETRIES)
-        here = Path.cwd(), os.environ.get("DVC_ROOT")
+        rest = timeout_s, Path.cwd(), os.environ.get("DVC_ROOT")
         window = max(1, int(ray.cluster_resources().get("CPU", 1))) * ahead
         coming = iter(items)
-        under_way = deque(task.remote(work, i, *here) for i in itertools.islice(coming, window))
+        under_way = deque(task.remote(work, i, *rest) for i in itertools.islice(coming, window))
         while under_way:
-            outcome = _first(ray, under_way, timeout_s)
-            under_way.popleft()
-            under_way.extend(task.remote(work, i, *here) for i in itertools.islice(coming, 1))
+            outcome = _outcome(ray, under_way.popleft())
+            under_way.extend(task.remote(work, i, *rest) for i in itertools.islice(coming, 1))
             yield outcome
 
 
-def _first(ray: ModuleType, under_way: deque[Any], timeout_s: float | None) -> Any:  # noqa: ANN401
-    """Wait for the first of the items under way and return its result."""
-    unfinished = len(under_way)
-    while not ray.wait([under_way[0]], timeout=timeout_s)[0]:
-        still = ray.wait(list(under_way), num_returns=len(under_way), timeout=0)[1]
-        if len(still) == unfinished:
-            ray.cancel(under_way[0], force=True)
-            return too_long(timeout_s or 0)
-        unfinished = len(still)
+def _outcome(ray: ModuleType, reference: Any) -> Any:  # noqa: ANN401 - whatever the work gives
+    """Wait for what comes of an item."""
     try:
-        return ray.get(under_way[0])
+        return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         raise error.cause from error
     except ray.exceptions.WorkerCrashedError:
@@ -86,7 +78,11 @@ def _first(ray: ModuleType, under_way: deque[Any], timeout_s: float | None) -> A
 
 
 def _attempt_there(
-    work: Callable[[Item], Result], item: Item, folder: Path, dvc_root: str | None
+    work: Callable[[Item], Result],
+    item: Item,
+    timeout_s: float | None,
+    folder: Path,
+    dvc_root: str | None,
 ) -> Result | Lost:
     """Do the work on a machine of the cluster, in the folder in which it would be done here."""
     try:
@@ -99,7 +95,38 @@ def _attempt_there(
     if dvc_root:
         os.environ["DVC_ROOT"] = dvc_root
     prepare()
-    return attempt(work, item)
+    try:
+        with _time_limit(timeout_s):
+            return attempt(work, item)
+    except _TooLongError:
+        return too_long(timeout_s or 0)
+
+
+class _TooLongError(BaseException):
+    """The time for an item is over; no handler of ordinary exceptions stops it."""
+
+
+@contextlib.contextmanager
+def _time_limit(timeout_s: float | None) -> Iterator[None]:
+    """Interrupt the block after `timeout_s` seconds, counted where and when the work is done.
+
+    What does not let itself be interrupted ends with its process after twice the time.
+    """
+    if timeout_s is None:
+        yield
+        return
+
+    def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise _TooLongError
+
+    signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, timeout_s)
+    faulthandler.dump_traceback_later(2 * timeout_s, exit=True)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        faulthandler.cancel_dump_traceback_later()
 
 
 @contextlib.contextmanager
