@@ -1,0 +1,91 @@
+"""What does a run cost when little or nothing is new?
+
+    python benchmarks/incremental.py [--videos 1000] [--listed 10000]
+
+In a temporary folder it renders a few clips, copies them under many names (each made different by
+a byte behind its end), and runs the stages, each as a process of its own: with nothing new, and
+with one new video. The index runs on a larger number of files that have not changed.
+"""
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from qvpipe import files
+from qvpipe.config import as_tree
+from qvpipe.demo import render_demo
+
+STAGES = ("index", "frames", "clean", "splits", "superimages")
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("--videos", type=int, default=1000, help="default: %(default)s")
+    parser.add_argument("--listed", type=int, default=10000, help="default: %(default)s")
+    arguments = parser.parse_args()
+    tree = as_tree(files.read_settings())
+    os.environ.pop("DVC_ROOT", None)
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        Path(".dvc").mkdir()
+        tree["data"] |= {"videos": "raw/track1_raw_video", "labels": "labels.json"}
+        files.PARAMS.write_text(yaml.safe_dump(tree), encoding="utf-8")
+        render_demo(Path("demo"), 12, 0, None)
+        clips = sorted(Path("demo/track1_raw_video").iterdir())
+        _measure(clips, arguments.videos, arguments.listed)
+        os.chdir("/")
+
+
+def _measure(clips: Sequence[Path], videos: int, listed: int) -> None:
+    raw = Path("raw/track1_raw_video")
+    raw.mkdir(parents=True)
+    _add(clips, raw, range(videos))
+    print(f"\n{'wall s (CPU s)':34}" + "".join(f"{name:>17}" for name in STAGES))
+    _print(f"all {videos} videos new", STAGES)
+    _print("nothing new", STAGES)
+    _add(clips, raw, [videos])
+    _print("1 video new", STAGES)
+    _add(clips, raw, range(videos + 1, listed))
+    _print(f"all of {listed} files listed", ["index"])
+    _print(f"{listed} files, none changed", ["index"])
+
+
+def _add(clips: Sequence[Path], raw: Path, numbers: Sequence[int]) -> None:
+    """Put copies of clips there, no two with the same bytes, and label all that is there."""
+    for number in numbers:
+        path = raw / f"v{number:05d}.mp4"
+        shutil.copyfile(clips[number % len(clips)], path)
+        with path.open("ab") as file:
+            # A box that players skip.
+            file.write((16).to_bytes(4, "big") + b"free" + number.to_bytes(8, "big"))
+    labels = {path.name: [n % 17] for n, path in enumerate(sorted(raw.iterdir()))}
+    Path("labels.json").write_text(json.dumps(labels), encoding="utf-8")
+
+
+def _print(title: str, stages: Sequence[str]) -> None:
+    print(f"{title:34}", end="", flush=True)
+    for name in stages:
+        before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", f"qvpipe.stages.{name}"], check=True, capture_output=True
+        )
+        seconds = time.perf_counter() - start
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        print(f"{f'{seconds:.2f} ({cpu:.2f})':>17}", end="", flush=True)
+    print()
+
+
+if __name__ == "__main__":
+    main()
