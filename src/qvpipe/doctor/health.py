@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
 
-from qvpipe import files, stored, tracking
+from qvpipe import files, tracking
 from qvpipe.errors import QvpipeError, one_line
+from qvpipe.tracking import stored
 from qvpipe.video.reader import ENDINGS
 
 if TYPE_CHECKING:

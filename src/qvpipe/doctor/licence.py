@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from qvpipe import files, stored, tracking
+from qvpipe import files, tracking
 from qvpipe.config import DataSettings, Settings
 from qvpipe.doctor.contents import Bytes, Raw, recognise
 from qvpipe.errors import QvpipeError, one_line
+from qvpipe.tracking import stored
 
 if TYPE_CHECKING:
     from dvc.repo import Repo

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qvpipe.tracking import tracking_uri
+from qvpipe.tracking.server import tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
