@@ -141,7 +141,7 @@ def test_two_clients_train_register_and_predict_at_once(
 
     def client(loss: str) -> None:
         own = Project(tmp_path / loss, client_environment)
-        own.git("clone", "--quiet", str(project.folder), str(own.folder))
+        project.git("clone", "--quiet", str(project.folder), str(own.folder))
         own.run("dvc", "cache", "dir", "--local", str(project.folder / ".dvc/cache"))
         own.run("dvc", "checkout")
         quick = ("-S", f"loss={loss}", "-S", "members=[superimage]", "-S", "folds=[0]")

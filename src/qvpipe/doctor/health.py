@@ -30,7 +30,7 @@ WIDTH = 79
 NAME = 10
 """Columns of a line that its name takes."""
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 """How long all checks together may take; one that hangs is given up."""
 
 CODECS: Mapping[str, str] = {

@@ -1,6 +1,7 @@
 """What MLflow keeps, for those who look after it: artifacts and registered versions."""
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -56,6 +57,7 @@ def registered_versions(model: str) -> "list[ModelVersion]":
 
 def artifacts() -> Iterator[Artifact]:
     """Give every artifact of every experiment and run, deleted ones included."""
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     from mlflow import MlflowClient
     from mlflow.entities import ViewType
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
