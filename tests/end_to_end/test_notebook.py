@@ -8,11 +8,18 @@ from tests.end_to_end.conftest import Project
 NOTEBOOK = "notebooks/explore.ipynb"
 
 
-def test_every_cell_runs(project: Project) -> None:
-    printed = project.run(
-        "pytest", "--nbmake", "--override-ini", "addopts=", "--rootdir", ".", NOTEBOOK
-    )
-    assert "1 passed" in printed
+def test_every_cell_runs_and_its_pictures_show(project: Project) -> None:
+    options = ("--nbmake", "--overwrite", "--override-ini", "addopts=", "--rootdir", ".")
+    try:
+        assert "1 passed" in project.run("pytest", *options, NOTEBOOK)
+        cells = json.loads((project.folder / NOTEBOOK).read_text(encoding="utf-8"))["cells"]
+    finally:
+        project.git("checkout", "--", NOTEBOOK)
+    kinds = [
+        kind for cell in cells for out in cell.get("outputs", ()) for kind in out.get("data", ())
+    ]
+    assert kinds.count("image/png") == 4
+    assert kinds.count("image/jpeg") == 1
 
 
 def test_the_notebook_is_kept_without_outputs() -> None:
