@@ -1,16 +1,17 @@
 """What a model sees of a video. Training and prediction share it, so that both see the same."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qvpipe.config import ModelSettings, Settings
+from qvpipe.config import ModelSettings, Settings, SuperimagesSettings
 from qvpipe.video.choose import choose
 from qvpipe.video.images import Image, decode_jpeg, square
 from qvpipe.video.quality import Judgement, judge
-from qvpipe.video.reader import sample_frames
+from qvpipe.video.reader import Sample, sample_frames
 from qvpipe.video.store import StoredFrames, pack, unpack
 from qvpipe.video.superimage import superimage_jpeg
 
@@ -41,22 +42,54 @@ def superimage_views(superimage: Image, model: ModelSettings) -> Views:
     return square(superimage, model.size, "squash")[np.newaxis]
 
 
-def video_views(path: Path, settings: Settings, members: Sequence[str]) -> dict[str, Views]:
-    """Return what each member sees of a video file, by the very steps that the stages take.
+@dataclass(frozen=True)
+class Examined:
+    """A video file after the steps that the stages take before any model sees it.
+
+    Attributes:
+        sample: Its candidate frames as they were decoded, at full size.
+        stored: The same frames as they are stored.
+        judged: What cleaning says of them.
+    """
+
+    sample: Sample
+    stored: StoredFrames
+    judged: Sequence[Judgement]
+
+    def tiles(self, settings: SuperimagesSettings) -> list[int]:
+        """Return the positions of the frames on the super-image, in order of time."""
+        return choose(self.judged, settings.grid**2)
+
+    def superimage(self, settings: SuperimagesSettings) -> Image:
+        """Return the super-image."""
+        return decode_jpeg(superimage_jpeg(self.stored.frames[self.tiles(settings)], settings))
+
+    def views(self, settings: Settings, members: Sequence[str]) -> dict[str, Views]:
+        """Return what each member sees."""
+        models = {member: settings.models[member] for member in members}
+        return {
+            member: frame_views(self.stored, self.judged, model)
+            if model.input == "frames"
+            else superimage_views(self.superimage(settings.superimages), model)
+            for member, model in models.items()
+        }
+
+
+def examine(path: Path, settings: Settings) -> Examined:
+    """Take and judge the frames of a video file.
 
     Raises:
         VideoError: If the video cannot be read.
     """
     sample = sample_frames(path, settings.frames.count)
     stored = unpack(pack(sample, settings.frames, content=""))
-    judged = judge(stored, settings.clean)
-    views = {}
-    for member in members:
-        model = settings.models[member]
-        if model.input == "frames":
-            views[member] = frame_views(stored, judged, model)
-        else:
-            chosen = stored.frames[choose(judged, settings.superimages.grid**2)]
-            superimage = decode_jpeg(superimage_jpeg(chosen, settings.superimages))
-            views[member] = superimage_views(superimage, model)
-    return views
+    return Examined(sample, stored, judge(stored, settings.clean))
+
+
+def video_views(path: Path, settings: Settings, members: Sequence[str]) -> dict[str, Views]:
+    """Return what each member sees of a video file, by the very steps that the stages take.
+
+    Raises:
+        VideoError: If the video cannot be read.
+    """
+    return examine(path, settings).views(settings, members)
