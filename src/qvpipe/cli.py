@@ -11,6 +11,7 @@ from qvpipe.config import QVPIPE_MEANINGS, ComputeSettings
 from qvpipe.errors import QvpipeError, run
 
 if TYPE_CHECKING:
+    from qvpipe.inference.explain import Explanation
     from qvpipe.inference.predictor import Prediction, Predictor
 
 PARTLY_FAILED = 3
@@ -158,6 +159,45 @@ def export(arguments: argparse.Namespace) -> None:
 
     tracking.export(arguments.model, arguments.folder)
     print(f"export: mlflow.pyfunc.load_model('{arguments.folder}') loads it, anywhere and offline")
+
+
+def explain(arguments: argparse.Namespace) -> None:
+    """Show when and where the classes of a video are seen."""
+    from qvpipe import tracking
+    from qvpipe.inference.explain import explain as explain_video
+    from qvpipe.inference.intake import permitted
+    from qvpipe.inference.pictures import write_explanation
+
+    model = tracking.load_model(arguments.model, arguments.device)
+    predictor: Predictor = model.unwrap_python_model().predictor
+    predictor.check_classes(arguments.classes or ())
+    video = permitted(arguments.video)
+    explanation = explain_video(predictor, video, arguments.classes, arguments.moments)
+    thresholds = predictor.rules["thresholds"]
+    path = write_explanation(
+        explanation, arguments.out, predictor.classes, thresholds, QVPIPE_MEANINGS
+    )
+    print(explanation_text(explanation, thresholds))
+    print(f"explain: the pictures and {path.name} are in {arguments.out}")
+
+
+def explanation_text(explanation: "Explanation", thresholds: Mapping[str, float]) -> str:
+    """Return a line for each explained class: how probable it is, and when it is seen best.
+
+    Args:
+        explanation: Of a video.
+        thresholds: Of each class.
+    """
+    lines = []
+    for seeing in explanation.seeings:
+        name = f"{seeing.name}  {QVPIPE_MEANINGS.get(seeing.name, '')}"
+        probability = explanation.prediction.probabilities[seeing.name]
+        seconds = ", ".join(f"{moment.time_s:.1f} s" for moment in seeing.moments)
+        lines.append(
+            f"{name:36} {probability:.2f} (threshold {thresholds[seeing.name]:.2f})  "
+            f"{'seen at ' + seconds if seconds else 'nowhere in particular'}"
+        )
+    return "\n".join(lines)
 
 
 def results_text(result: Mapping[str, Any], positives: Mapping[str, int]) -> str:
@@ -328,6 +368,19 @@ def _parser() -> argparse.ArgumentParser:
     take.add_argument("model", metavar="MODEL", help="models:/qvpipe@champion, for instance")
     take.add_argument("folder", type=Path, metavar="DIR", help="new or empty")
     take.set_defaults(command=export)
+    tell = commands.add_parser("explain", help="show when and where a video's classes are seen")
+    tell.add_argument("video", metavar="VIDEO")
+    tell.add_argument(
+        "--out", type=Path, default=Path("explanations"), help="folder; default: %(default)s"
+    )
+    _add_model(tell)
+    tell.add_argument(
+        "--classes", nargs="+", metavar="CLASS", help="default: those that are predicted"
+    )
+    tell.add_argument(
+        "--moments", type=int, default=3, help="of each class, at most; default: %(default)s"
+    )
+    tell.set_defaults(command=explain)
     return parser
 
 

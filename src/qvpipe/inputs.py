@@ -1,16 +1,18 @@
 """What a model sees of a video. Training and prediction share it, so that both see the same."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qvpipe.config import ModelSettings, Settings
+from qvpipe.config import ModelSettings, Settings, SuperimagesSettings
 from qvpipe.video.candidates import take_candidates
 from qvpipe.video.choose import choose
 from qvpipe.video.images import Image, decode_jpeg, square
 from qvpipe.video.quality import Judgement, judge
+from qvpipe.video.reader import Sample
 from qvpipe.video.store import StoredFrames, pack, unpack
 from qvpipe.video.superimage import superimage_jpeg
 
@@ -41,22 +43,59 @@ def superimage_views(superimage: Image, model: ModelSettings) -> Views:
     return square(superimage, model.size, "squash")[np.newaxis]
 
 
+@dataclass(frozen=True)
+class Examined:
+    """A video file after the steps that the stages take before any model sees it.
+
+    Attributes:
+        sample: Its candidate frames as they were decoded.
+        stored: The same frames as they are stored.
+        judged: What cleaning says of them.
+    """
+
+    sample: Sample
+    stored: StoredFrames
+    judged: Sequence[Judgement]
+
+    def tiles(self, settings: SuperimagesSettings) -> list[int]:
+        """Return the positions of the frames on the super-image, in order of time."""
+        return choose(self.judged, settings.grid**2)
+
+    def superimage(self, settings: SuperimagesSettings) -> Image:
+        """Return the super-image."""
+        return decode_jpeg(superimage_jpeg(self.stored.frames[self.tiles(settings)], settings))
+
+    def views(self, settings: Settings, members: Sequence[str]) -> dict[str, Views]:
+        """Return what each member sees."""
+        models = {member: settings.models[member] for member in members}
+        return {
+            member: frame_views(self.stored, self.judged, model)
+            if model.input == "frames"
+            else superimage_views(self.superimage(settings.superimages), model)
+            for member, model in models.items()
+        }
+
+
+def examine(path: Path, settings: Settings, *, full_size: bool = False) -> Examined:
+    """Take and judge the frames of a video file.
+
+    Args:
+        path: The video.
+        settings: Of the pipeline.
+        full_size: Whether the sample is kept as large as the video.
+
+    Raises:
+        VideoError: If the video cannot be read.
+    """
+    sample = take_candidates(path, settings.frames, full_size=full_size)
+    stored = unpack(pack(sample, settings.frames, content=""))
+    return Examined(sample, stored, judge(stored.facts, settings.clean))
+
+
 def video_views(path: Path, settings: Settings, members: Sequence[str]) -> dict[str, Views]:
     """Return what each member sees of a video file, by the very steps that the stages take.
 
     Raises:
         VideoError: If the video cannot be read.
     """
-    sample = take_candidates(path, settings.frames)
-    stored = unpack(pack(sample, settings.frames, content=""))
-    judged = judge(stored.facts, settings.clean)
-    views = {}
-    for member in members:
-        model = settings.models[member]
-        if model.input == "frames":
-            views[member] = frame_views(stored, judged, model)
-        else:
-            chosen = stored.frames[choose(judged, settings.superimages.grid**2)]
-            superimage = decode_jpeg(superimage_jpeg(chosen, settings.superimages))
-            views[member] = superimage_views(superimage, model)
-    return views
+    return examine(path, settings).views(settings, members)

@@ -4,8 +4,8 @@ from sklearn.metrics import f1_score
 
 from qvpipe.learning.thresholds import SMALLEST, UNKNOWN, Aim, choose_thresholds
 
-TRUTH = np.array([[1, 1, 0, 1, 0, 0, 1, 0]]).T
-SCORES = np.array([[0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.0]]).T
+TRUTH = np.array([[1, 1, 0, 1, 0, 0, 1, *[0] * 33]]).T
+SCORES = np.array([[0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, *[0.0] * 33]]).T
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,12 @@ def test_no_other_threshold_has_a_better_f1() -> None:
         best = f1_score(truth[:, column], scores[:, column] >= threshold)
         others = [f1_score(truth[:, column], scores[:, column] >= t) for t in np.arange(0, 1, 0.01)]
         assert best == pytest.approx(max(others))
+
+
+def test_a_class_that_was_not_learned_is_not_said_to_be_everywhere() -> None:
+    truth = np.array([[0]] * 9 + [[1]])
+    scores = np.linspace(0.09, 0.01, 10)[:, np.newaxis]
+    assert choose_thresholds(truth, scores, "f1", 0) == [pytest.approx(0.1)]
 
 
 def test_an_impossible_precision_gives_the_most_precise_threshold() -> None:

@@ -97,6 +97,14 @@ class Predictor:
         """The names of the classes, in the order of the columns of every table."""
         return list(self.rules["classes"])
 
+    def check_classes(self, names: Iterable[str]) -> None:
+        """Make sure that these are classes of the model.
+
+        Raises:
+            QvpipeError: If one is not.
+        """
+        _check_known("class", names, self.classes)
+
     def options(
         self,
         thresholds: Mapping[str, float] | None = None,
@@ -117,17 +125,8 @@ class Predictor:
             QvpipeError: If a class or a member is unknown or a number out of range.
         """
         chosen = tuple(self.networks) if members is None else tuple(members)
-        for kind, names, known in (
-            ("class", thresholds or {}, self.classes),
-            ("member", chosen, list(self.networks)),
-        ):
-            for name in names:
-                if name not in known:
-                    near = difflib.get_close_matches(name, known, n=1)
-                    hint = f"; did you mean {near[0]!r}?" if near else ""
-                    raise QvpipeError(
-                        f"the model has no {kind} {name!r}, only {', '.join(known)}{hint}"
-                    )
+        self.check_classes(thresholds or ())
+        _check_known("member", chosen, list(self.networks))
         for name, value in (thresholds or {}).items():
             if not 0 <= value <= 1:
                 raise QvpipeError(f"the threshold of {name} is {value}; allowed is 0 to 1")
@@ -203,6 +202,14 @@ class Predictor:
             predict(network, look, options.batch_size, self.device, precision) for look in looks
         ]
         return torch.stack(found).mean(dim=0)
+
+
+def _check_known(kind: str, names: Iterable[str], known: Sequence[str]) -> None:
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise QvpipeError(f"the model has no {kind} {name!r}, only {', '.join(known)}{hint}")
 
 
 def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

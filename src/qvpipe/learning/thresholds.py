@@ -24,7 +24,8 @@ def choose_thresholds(
     Args:
         targets: 0 or 1, `[items, classes]`.
         probabilities: Calibrated predictions for items that the models did not see.
-        aim: `f1` or `f2` for the highest value of that measure; `precision` for the lowest
+        aim: `f1` or `f2` for the highest value of that measure, but no threshold below the class's
+            prevalence, which a class that was not learned would have; `precision` for the lowest
             threshold that reaches `at_least` (the most precise one if none does); `recall` for the
             highest threshold that reaches it.
         at_least: The wanted precision or recall.
@@ -43,7 +44,8 @@ def _threshold(truth: NDArray[Any], probabilities: Floats, aim: Aim, at_least: f
     best = _best(precision, recall, aim, at_least)
     # Half-way to the next score below, so that a probability's last digits decide nothing.
     below = scores[best + 1] if best + 1 < len(scores) else 0.0
-    return max(float(scores[best] + below) / 2, SMALLEST)
+    least = float(truth.mean()) if aim in ("f1", "f2") else SMALLEST
+    return max(float(scores[best] + below) / 2, least, SMALLEST)
 
 
 def _best(precision: Floats, recall: Floats, aim: Aim, at_least: float) -> int:

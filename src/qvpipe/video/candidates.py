@@ -8,8 +8,13 @@ from qvpipe.video.images import shrink
 from qvpipe.video.reader import Sample, sample_frames
 
 
-def take_candidates(path: Path, settings: FramesSettings) -> Sample:
+def take_candidates(path: Path, settings: FramesSettings, *, full_size: bool = False) -> Sample:
     """Return the candidate frames of a video, each scaled as soon as it is decoded.
+
+    Args:
+        path: The video.
+        settings: Say how many, which, and how large.
+        full_size: Whether they stay as large as the video.
 
     Raises:
         VideoError: If no picture can be read.
@@ -19,5 +24,5 @@ def take_candidates(path: Path, settings: FramesSettings) -> Sample:
         settings.count,
         sampling=settings.sampling,
         decoder=settings.decoder,
-        prepare=partial(shrink, side=settings.size),
+        prepare=None if full_size else partial(shrink, side=settings.size),
     )
