@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from qvpipe.config import ComputeSettings, DataSettings, FramesSettings, ModelSettings, Settings
+from qvpipe.config import (
+    ComputeSettings,
+    DataSettings,
+    FramesSettings,
+    ModelSettings,
+    Settings,
+    SuperimagesSettings,
+)
 
 RAW = Path("raw/videos")
 LABELS = Path("raw/labels.json")
@@ -26,6 +33,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
         data=DataSettings(videos=str(RAW), labels=str(LABELS), classes="raw/classes.txt"),
         models={"m": ModelSettings(input="frames", size=32, backbone="resnet18")},
         frames=FramesSettings(count=9, size=48),
+        superimages=SuperimagesSettings(tile=48),
         compute=ComputeSettings(workers=1),
     )
 

@@ -10,6 +10,7 @@ from qvpipe import files
 from qvpipe.config import Settings
 from qvpipe.learning.metrics import challenge_map
 from qvpipe.stages.ensemble import ensemble
+from qvpipe.video.images import encode_jpeg
 
 Arrays = tuple[NDArray[Any], NDArray[Any]]
 
@@ -34,6 +35,10 @@ def predicted(settings: Settings) -> Arrays:
         table = pd.DataFrame(scores[folds == fold], columns=CLASSES)
         table.insert(0, "video", np.array(videos)[folds == fold])
         files.write_table(files.fold_predictions("m", fold), table)
+    for number, video in enumerate(videos):
+        image = np.full((24, 24, 3), number, dtype=np.uint8)
+        files.superimage(video).parent.mkdir(parents=True, exist_ok=True)
+        files.superimage(video).write_bytes(encode_jpeg(image, 90))
     return truth, scores
 
 
