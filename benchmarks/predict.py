@@ -61,7 +61,7 @@ def _measure(
 ) -> None:
     work = partial(see, settings=model.settings, members=list(model.networks))
     with _clock(seconds["reading"].append):
-        seen = list(each(work, videos, compute.workers, "reading"))
+        seen = list(each(work, videos, compute, "reading"))
     with _clock(seconds["networks"].append):
         list(model.predict(zip(videos, seen, strict=True)))
     with _clock(seconds["whole"].append), tempfile.TemporaryDirectory() as folder:

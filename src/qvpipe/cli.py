@@ -67,41 +67,6 @@ def predict(arguments: argparse.Namespace) -> int:
     return PARTLY_FAILED if failed else 0
 
 
-def report(arguments: argparse.Namespace) -> int:
-    """Examine videos and write what was found as one HTML file."""
-    from datetime import datetime
-
-    from tqdm import tqdm
-
-    from qvpipe import tracking
-    from qvpipe.inference import report as reports
-    from qvpipe.inference.batch import collect
-    from qvpipe.video.labels import read_labels
-
-    videos = collect(arguments.videos, sys.stdin)
-    model = tracking.load_model(arguments.model, arguments.device)
-    predictor: Predictor = model.unwrap_python_model().predictor
-    classes = predictor.classes
-    # Read before the long work, so that a mistake shows at once.
-    names = reports.read_names(arguments.names, classes) if arguments.names else None
-    labels = read_labels(arguments.labels, classes) if arguments.labels else None
-    found = [reports.examine(predictor, video) for video in tqdm(videos, "report", unit="video")]
-    page = reports.Report(
-        videos=found,
-        classes=classes,
-        normal=predictor.rules["normal"],
-        made=datetime.now().astimezone(),
-        card=tracking.describe(arguments.model) | reports.model_card(predictor),
-        names=names or reports.class_names(classes),
-        agreement=None if labels is None else reports.agreement(found, classes, labels),
-    )
-    with files.replacing(arguments.out) as temporary:
-        temporary.write_text(reports.render(page), encoding="utf-8")
-    failed = page.outcomes["failed"]
-    print(f"report: {len(videos)} videos in, {failed} failed; the report is {arguments.out}")
-    return PARTLY_FAILED if failed else 0
-
-
 def doctor(arguments: argparse.Namespace) -> int:
     """Say whether all is well here, or whether anything raw has left."""
     if arguments.licence is None:
@@ -111,24 +76,6 @@ def doctor(arguments: argparse.Namespace) -> int:
     from qvpipe.doctor import licence
 
     return licence.report(files.read_settings(), arguments.licence or licence.PLACES)
-
-
-def app(arguments: argparse.Namespace) -> None:
-    """Serve the page on which a video is dropped."""
-    from qvpipe import tracking
-    from qvpipe.inference.app import Limits, Model, serve
-
-    def load(address: str) -> Model:
-        model = tracking.load_model(address, arguments.device)
-        return Model(model.unwrap_python_model().predictor, tracking.describe(address))
-
-    serve(
-        tracking.choices(arguments.model),
-        load,
-        arguments.host,
-        arguments.port,
-        Limits(arguments.max_mb, arguments.max_minutes),
-    )
 
 
 def compare(arguments: argparse.Namespace) -> None:
@@ -198,6 +145,62 @@ def explanation_text(explanation: "Explanation", thresholds: Mapping[str, float]
             f"{'seen at ' + seconds if seconds else 'nowhere in particular'}"
         )
     return "\n".join(lines)
+
+
+def report(arguments: argparse.Namespace) -> int:
+    """Examine videos and write what was found as one HTML file."""
+    from datetime import datetime
+
+    from tqdm import tqdm
+
+    from qvpipe import tracking
+    from qvpipe.inference import report as reports
+    from qvpipe.inference.batch import collect
+    from qvpipe.video.labels import read_labels
+
+    videos = collect(arguments.videos, sys.stdin)
+    model = tracking.load_model(arguments.model, arguments.device)
+    predictor: Predictor = model.unwrap_python_model().predictor
+    classes = predictor.classes
+    # Read before the long work, so that a mistake shows at once.
+    names = reports.read_names(arguments.names, classes) if arguments.names else None
+    labels = read_labels(arguments.labels, classes) if arguments.labels else None
+    moments = reports.moments_of_each(len(videos))
+    found = [
+        reports.examine(predictor, video, moments) for video in tqdm(videos, "report", unit="video")
+    ]
+    page = reports.Report(
+        videos=found,
+        classes=classes,
+        normal=predictor.rules["normal"],
+        made=datetime.now().astimezone(),
+        card=tracking.describe(arguments.model) | reports.model_card(predictor),
+        names=names or reports.class_names(classes),
+        agreement=None if labels is None else reports.agreement(found, classes, labels),
+    )
+    with files.replacing(arguments.out) as temporary:
+        temporary.write_text(reports.render(page), encoding="utf-8")
+    failed = page.outcomes["failed"]
+    print(f"report: {len(videos)} videos in, {failed} failed; the report is {arguments.out}")
+    return PARTLY_FAILED if failed else 0
+
+
+def app(arguments: argparse.Namespace) -> None:
+    """Serve the page on which a video is dropped."""
+    from qvpipe import tracking
+    from qvpipe.inference.app import Limits, Model, serve
+
+    def load(address: str) -> Model:
+        model = tracking.load_model(address, arguments.device)
+        return Model(model.unwrap_python_model().predictor, tracking.describe(address))
+
+    serve(
+        tracking.choices(arguments.model),
+        load,
+        arguments.host,
+        arguments.port,
+        Limits(arguments.max_mb, arguments.max_minutes),
+    )
 
 
 def results_text(result: Mapping[str, Any], positives: Mapping[str, int]) -> str:
@@ -319,34 +322,7 @@ def _parser() -> argparse.ArgumentParser:
         help="look for raw videos and labels where they may not be; default: in all these places",
     )
     check.set_defaults(command=doctor)
-    tell = commands.add_parser("report", help="write what is found in videos as one HTML file")
-    tell.add_argument(
-        "videos",
-        nargs="+",
-        metavar="VIDEO",
-        help="video, folder, pattern, or - for a list on stdin",
-    )
-    _add_model(tell)
-    tell.add_argument("--out", type=Path, default=Path("report.html"), help="default: %(default)s")
-    tell.add_argument(
-        "--labels", type=Path, help="JSON, file name to class indices, to compare the results with"
-    )
-    tell.add_argument(
-        "--names", type=Path, help="CSV with the columns class and name: what classes are called"
-    )
-    tell.set_defaults(command=report)
 
-    page = commands.add_parser("app", help="serve a page on which a video is dropped")
-    _add_model(page)
-    page.add_argument("--host", default="127.0.0.1", help="default: %(default)s, this machine only")
-    page.add_argument("--port", type=int, default=7860, help="default: %(default)s")
-    page.add_argument(
-        "--max-mb", type=int, default=500, help="largest upload in megabytes; default: %(default)s"
-    )
-    page.add_argument(
-        "--max-minutes", type=float, default=10, help="longest video; default: %(default)s"
-    )
-    page.set_defaults(command=app)
     beside = commands.add_parser("compare", help="put experiments side by side")
     beside.add_argument(
         "experiments",
@@ -381,6 +357,35 @@ def _parser() -> argparse.ArgumentParser:
         "--moments", type=int, default=3, help="of each class, at most; default: %(default)s"
     )
     tell.set_defaults(command=explain)
+
+    sheet = commands.add_parser("report", help="write what is found in videos as one HTML file")
+    sheet.add_argument(
+        "videos",
+        nargs="+",
+        metavar="VIDEO",
+        help="video, folder, pattern, or - for a list on stdin",
+    )
+    _add_model(sheet)
+    sheet.add_argument("--out", type=Path, default=Path("report.html"), help="default: %(default)s")
+    sheet.add_argument(
+        "--labels", type=Path, help="JSON, file name to class indices, to compare the results with"
+    )
+    sheet.add_argument(
+        "--names", type=Path, help="CSV with the columns class and name: what classes are called"
+    )
+    sheet.set_defaults(command=report)
+
+    page = commands.add_parser("app", help="serve a page on which a video is dropped")
+    _add_model(page)
+    page.add_argument("--host", default="127.0.0.1", help="default: %(default)s, this machine only")
+    page.add_argument("--port", type=int, default=7860, help="default: %(default)s")
+    page.add_argument(
+        "--max-mb", type=int, default=500, help="largest upload in megabytes; default: %(default)s"
+    )
+    page.add_argument(
+        "--max-minutes", type=float, default=10, help="longest video; default: %(default)s"
+    )
+    page.set_defaults(command=app)
     return parser
 
 
