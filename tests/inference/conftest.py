@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from qvpipe import files, tracking
+from qvpipe import cli, files, tracking
 from qvpipe.config import (
     CleanSettings,
     DataSettings,
@@ -110,6 +111,23 @@ def registered(pipeline: Path, bundle: Path) -> Registered:
         run = client.create_run(experiment).info.run_id
         tracking.register(SETTINGS, run, bundle, 0.5)
     return model
+
+
+@pytest.fixture
+def typed(
+    registered: Registered, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[object, str]]:
+    """Run a command as it is typed, with the champion; give its exit code and what it printed."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", registered.uri)
+
+    def typed(*arguments: str | Path) -> tuple[object, str]:
+        monkeypatch.setattr("sys.argv", ["qvpipe", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        printed = capsys.readouterr()
+        return ended.value.code or 0, (printed.out + printed.err).strip()
+
+    return typed
 
 
 @pytest.fixture(scope="session")
