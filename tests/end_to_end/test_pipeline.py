@@ -62,6 +62,9 @@ def test_the_metrics_are_those_of_the_predictions(project: Project) -> None:
     assert result["pooled"]["map"] == result["map"]
     assert sum(member["weight"] for member in result["members"].values()) == pytest.approx(1)
     assert set(result["per_class"]) == set(QVPIPE_CLASSES)
+    assert all(0 <= error <= 1 for error in result["calibration_error"].values())
+    rules = files.read_json(project.folder / "models/ensemble/ensemble.json")
+    assert set(rules["thresholds"]) == set(QVPIPE_CLASSES)
 
 
 def test_a_second_run_does_nothing_again(project: Project) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 from playwright.sync_api import Browser, sync_playwright
 
-from qvpipe import files, tracking
+from qvpipe import cli, files, tracking
 from qvpipe.config import (
     CleanSettings,
     DataSettings,
@@ -115,6 +115,23 @@ def registered(pipeline: Path, bundle: Path) -> Registered:
         version = tracking.register(SETTINGS, run, bundle, {"map": "0.5"})
         tracking.award("qvpipe", version, "champion", {}, "")
     return model
+
+
+@pytest.fixture
+def typed(
+    registered: Registered, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[object, str]]:
+    """Run a command as it is typed, with the champion; give its exit code and what it printed."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", registered.uri)
+
+    def typed(*arguments: str | Path) -> tuple[object, str]:
+        monkeypatch.setattr("sys.argv", ["qvpipe", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        printed = capsys.readouterr()
+        return ended.value.code or 0, (printed.out + printed.err).strip()
+
+    return typed
 
 
 @pytest.fixture(scope="session")

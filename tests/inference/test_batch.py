@@ -6,14 +6,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import mlflow
 import pandas as pd
 import pytest
 
-from qvpipe import cli, tracking
+from qvpipe import tracking
 from qvpipe.config import ComputeSettings
 from qvpipe.errors import QvpipeError
 from qvpipe.inference.batch import collect, predict_files
@@ -21,7 +21,7 @@ from qvpipe.inference.journal import Journal
 from qvpipe.inference.predictor import Prediction, Predictor
 from qvpipe.inference.tables import check_names, choose_writer
 from tests.conftest import REPOSITORY
-from tests.inference.conftest import CLASSES, Registered
+from tests.inference.conftest import CLASSES
 
 GOOD = Prediction("a b.mp4", "", {"normal": 0.1, "crack": 0.7, "roots": 0.6}, ("crack", "roots"))
 BAD = Prediction("=cmd.mp4", "=cmd.mp4 is empty (0 bytes)", {}, ())
@@ -157,32 +157,19 @@ def test_a_model_that_is_a_pickle_is_not_loaded(tmp_path: Path) -> None:
 
 
 def test_the_command_tells_what_failed(
-    registered: Registered,
-    videos: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    typed: Callable[..., tuple[object, str]], videos: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", registered.uri)
     out = tmp_path / "test_result.json"
-
-    def typed(*arguments: str) -> tuple[object, str]:
-        monkeypatch.setattr("sys.argv", ["qvpipe", "predict", *arguments, "--workers", "1"])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed = capsys.readouterr()
-        return ended.value.code, (printed.out + printed.err).strip()
-
-    code, printed = typed(str(videos), "--out", str(out))
+    code, printed = typed("predict", videos, "--workers", "1", "--out", out)
     assert code == 3
     assert f"predict: 4 videos in, 1 failed; the result is {out}" in printed
     assert sorted(json.loads(out.read_text())) == ["0.mp4", "1.mp4", "2.mp4"]
-    assert typed(str(videos / "0.mp4"), "--out", str(out))[0] == 0
+    assert typed("predict", videos / "0.mp4", "--out", out)[0] == 0
     for arguments, error in (
         (["--out", "p.xml"], "error: p.xml says no form that is known"),
         (["--threshold", "crak=0.5"], "error: the model has no class 'crak'"),
         (["--model", "models:/other@champion"], "error: there is no model models:/other@champion"),
     ):
-        code, printed = typed(str(videos / "0.mp4"), *arguments)
+        code, printed = typed("predict", videos / "0.mp4", *arguments)
         assert code == 1
         assert printed.splitlines()[-1].startswith(error)

@@ -1,6 +1,7 @@
 """Explanations by networks that look for red, of a video that shows red at one place for a time."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -160,3 +161,22 @@ def test_a_hostile_class_or_video_name_stays_in_the_folder(video: Path, tmp_path
     folder = tmp_path / "a" / "b" / "c"
     write_explanation(hostile, folder, CLASSES, {"../../crack": 0.5}, {})
     assert {p.parent for p in tmp_path.rglob("*") if p.is_file()} == {folder}
+
+
+def test_the_command_writes_pictures_and_tells_the_seconds(
+    typed: Callable[..., tuple[object, str]], video: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    code, printed = typed("explain", video, "--out", out, "--classes", "crack", "--moments", "1")
+    assert code == 0
+    assert "crack" in printed
+    assert "seen at " in printed
+    assert sorted(p.name for p in out.iterdir()) == ["red_video.json", "red_video_crack_1.jpg"]
+    for arguments, error in (
+        ([video, "--classes", "crak"], "error: the model has no class 'crak'"),
+        ([tmp_path / "absent.mp4"], "error: absent.mp4 cannot be opened"),
+    ):
+        code, printed = typed("explain", *arguments, "--out", tmp_path / "none")
+        assert code == 1
+        assert printed.splitlines()[-1].startswith(error)
+    assert not (tmp_path / "none").exists()
