@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import safetensors.torch
+import timm
 import torch
 from numpy.typing import NDArray
 
@@ -103,7 +104,7 @@ def prepare(out: Path, videos: int) -> None:
     """Render videos, run the stages in a folder of their own, and lay all pictures into a file."""
     from qvpipe import files
     from qvpipe.inputs import frame_views, superimage_views
-    from qvpipe.learning.backbones import BUNDLED, make_backbone
+    from qvpipe.learning.backbones import BUNDLED
     from qvpipe.learning.targets import targets
     from qvpipe.video.images import decode_jpeg
     from qvpipe.video.quality import by_video
@@ -146,9 +147,9 @@ def prepare(out: Path, videos: int) -> None:
         superimage=np.stack(views["superimage"]),
         frames=np.stack(views["frames"]),
     )
-    whole = make_backbone(BACKBONE, "none", 224)
-    whole.reset_classifier(1000)  # type: ignore[operator]
-    safetensors.torch.save_file(BUNDLED[BACKBONE](whole), out / "weights.safetensors")
+    whole = timm.create_model(BACKBONE)
+    weights = {name: value.contiguous() for name, value in BUNDLED[BACKBONE](whole).items()}
+    safetensors.torch.save_file(weights, out / "weights.safetensors")
     print(f"{len(table)} videos in {out / 'data.npz'}")
 
 

@@ -7,7 +7,7 @@ import torch
 from qvpipe.config import BceSettings, ModelSettings, TrainSettings
 from qvpipe.errors import QvpipeError
 from qvpipe.learning.evaluate import choose_device, predict_batches
-from qvpipe.learning.fit import Epoch, Fit, fit
+from qvpipe.learning.fit import Epoch, Fit, batch_sizes, fit
 from qvpipe.learning.items import Items
 from qvpipe.learning.losses import bce
 from qvpipe.learning.network import Network
@@ -39,6 +39,17 @@ def test_it_learns_what_can_be_learned() -> None:
     assert fitted.curve[-1].loss < fitted.curve[0].loss / 2
 
 
+def test_a_handful_of_pictures_is_learned_by_heart() -> None:
+    """Noise with labels that nothing in it tells."""
+    told = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).repeat(4, 1)
+    noise = torch.randint(0, 256, (8, 2, 3, 32, 32), dtype=torch.uint8)
+    by_heart = replace(RECIPE, epochs=25, patience=25, flip=0.0)
+    part = Items(noise, told[torch.randperm(8)])
+    fitted = train(by_heart, part, part)
+    assert fitted.curve[-1].loss < 0.1
+    assert fitted.curve[-1].map_raw == 1
+
+
 def test_shuffled_labels_give_chance() -> None:
     learned, judged = items(64, 1), items(200, 2)
     order = torch.randperm(64, generator=torch.Generator().manual_seed(5))
@@ -55,6 +66,65 @@ def test_the_state_of_the_best_epoch_is_what_is_returned() -> None:
     network.load_state_dict(fitted.state)
     again = predict_batches(network, judged.batches([torch.arange(32)], CPU), CPU)
     torch.testing.assert_close(again, fitted.probabilities)
+
+
+def test_weights_and_their_average_are_both_judged() -> None:
+    fitted = train(replace(RECIPE, epochs=3), items(24, 1), items(32, 2))
+    assert any(epoch.map_raw != epoch.map_ema for epoch in fitted.curve)
+    assert all(epoch.map == max(epoch.map_raw, epoch.map_ema) for epoch in fitted.curve)
+    plain = train(replace(RECIPE, epochs=2, ema_decay=0.0), items(24, 1), items(8, 2))
+    assert all(epoch.map == epoch.map_raw == epoch.map_ema for epoch in plain.curve)
+
+
+def test_the_parts_of_a_batch_add_up() -> None:
+    """With a norm that does not mix items, which batch normalisation does."""
+    states = []
+    for accumulate in (1, 3):
+        torch.manual_seed(0)
+        network = Network(replace(MODEL, backbone="test_convnext"), 2, "none")
+        recipe = replace(RECIPE, epochs=2, accumulate=accumulate, ema_decay=0.0, lr=1e-3)
+        loss = bce(BceSettings())
+        states.append(fit(network, items(20, 1), items(8, 2), loss, recipe, CPU).state)
+    for name, value in states[0].items():
+        torch.testing.assert_close(states[1][name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_the_gradient_is_clipped() -> None:
+    """Behind a norm of nearly 0 hardly a weight moves, whatever the rate."""
+    moved = []
+    for clip_norm in (0.0, 1e-12):
+        recipe = replace(RECIPE, epochs=1, clip_norm=clip_norm, weight_decay=0.0, ema_decay=0.0)
+        torch.manual_seed(0)
+        before = Network(MODEL, 2, "none").head[1].weight.detach().clone()  # type: ignore[index]
+        after = train(recipe, items(16, 1), items(8, 2)).state["head.1.weight"]
+        moved.append((after - before).abs().max().item())
+    assert moved[1] < 0.01 * moved[0]
+
+
+def test_it_learns_in_bfloat16() -> None:
+    recipe = replace(RECIPE, epochs=6)
+    fitted, plain = (
+        train(replace(recipe, amp=amp), items(48, 1), items(32, 2)) for amp in ("bf16", "none")
+    )
+    assert fitted.best.map > 0.85
+    assert fitted.curve[0].loss == pytest.approx(plain.curve[0].loss, rel=0.05)
+    assert fitted.curve[0].loss != plain.curve[0].loss
+
+
+def test_the_scaled_gradient_of_float16_is_clipped_as_it_is() -> None:
+    """Clipping before unscaling would shrink every step of this training to nothing."""
+    recipe = replace(RECIPE, epochs=1, amp="fp16", clip_norm=1e6)
+    fitted = train(recipe, items(16, 1), items(8, 2))
+    plain = train(replace(recipe, amp="none"), items(16, 1), items(8, 2))
+    assert fitted.curve[0].loss == pytest.approx(plain.curve[0].loss, rel=0.05)
+
+
+def test_batches_leave_no_process_without_items() -> None:
+    assert batch_sizes(20, 8, least=2) == [8, 8, 4]
+    assert batch_sizes(17, 8, least=2) == [8, 9]
+    assert batch_sizes(19, 8, least=4) == [8, 11]
+    assert batch_sizes(16, 8, least=2) == [8, 8]
+    assert batch_sizes(3, 8, least=2) == [3]
 
 
 def test_the_same_seed_gives_the_same_weights() -> None:

@@ -70,6 +70,9 @@ def test_a_file_that_cannot_be_read_is_none(tmp_path: Path) -> None:
     assert checkpoint.load(path) is None
     path.write_bytes(b"half a file")
     assert checkpoint.load(path) is None
+    checkpoint.save(path, {"weights": torch.ones(1000)})
+    path.write_bytes(path.read_bytes()[:1000])
+    assert checkpoint.load(path) is None
     checkpoint.save(path, {"epoch": 3, "weights": torch.ones(2)})
     loaded = checkpoint.load(path)
     assert loaded is not None

@@ -13,6 +13,9 @@ from typing import Any
 import timm
 import torch
 
+UNREADABLE = (EOFError, LookupError, OSError, RuntimeError, ValueError, pickle.UnpicklingError)
+"""What PyTorch raises on files that are cut or are none of its own."""
+
 
 def save(path: Path, content: Mapping[str, Any]) -> None:
     """Write tensors and plain values; a process that is killed meanwhile leaves what was there."""
@@ -29,7 +32,7 @@ def load(path: Path | None) -> dict[str, Any] | None:
     """Return what was saved, or None if there is nothing that can be read."""
     if path is None or not path.is_file():
         return None
-    with contextlib.suppress(RuntimeError, OSError, EOFError, pickle.UnpicklingError):
+    with contextlib.suppress(*UNREADABLE):
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         return content
     return None
