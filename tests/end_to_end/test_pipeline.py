@@ -85,7 +85,7 @@ def test_mlflow_shows_the_ensemble_with_its_folds(project: Project, client: Mlfl
     assert parent.data.metrics["map"] == pytest.approx(result["map"])
     assert parent.data.params["loss"] == "bce"
     assert {artifact.path for artifact in client.list_artifacts(parent.info.run_id)} >= {
-        "per_class_ap.png",
+        "pictures/per_class_ap.png",
         "ensemble.json",
     }
     children = [
