@@ -106,6 +106,41 @@ def explanation_text(explanation: "Explanation", thresholds: Mapping[str, float]
     return "\n".join(lines)
 
 
+def report(arguments: argparse.Namespace) -> int:
+    """Examine videos and write what was found as one HTML file."""
+    from datetime import datetime
+
+    from tqdm import tqdm
+
+    from qvpipe import tracking
+    from qvpipe.inference import report as reports
+    from qvpipe.video.find import find_videos
+    from qvpipe.video.labels import read_labels
+
+    videos = [str(video) for path in arguments.videos for video in find_videos(path)]
+    model = tracking.load_model(arguments.model)
+    predictor: Predictor = model.unwrap_python_model().predictor
+    classes = predictor.classes
+    # Read before the long work, so that a mistake shows at once.
+    names = reports.read_names(arguments.names, classes) if arguments.names else None
+    labels = read_labels(arguments.labels, classes) if arguments.labels else None
+    found = [reports.examine(predictor, video) for video in tqdm(videos, "report", unit="video")]
+    page = reports.Report(
+        videos=found,
+        classes=classes,
+        normal=predictor.rules["normal"],
+        made=datetime.now().astimezone(),
+        card=tracking.describe(arguments.model) | reports.model_card(predictor),
+        names=names or reports.class_names(classes),
+        agreement=None if labels is None else reports.agreement(found, classes, labels),
+    )
+    with files.replacing(arguments.out) as temporary:
+        temporary.write_text(reports.render(page), encoding="utf-8")
+    failed = page.outcomes["failed"]
+    print(f"report: {len(videos)} videos in, {failed} failed; the report is {arguments.out}")
+    return PARTLY_FAILED if failed else 0
+
+
 def results_text(result: Mapping[str, Any], positives: Mapping[str, int]) -> str:
     """Return metrics/ensemble.json as text for people.
 
@@ -229,6 +264,17 @@ def _parser() -> argparse.ArgumentParser:
         "--moments", type=int, default=3, help="of each class, at most; default: %(default)s"
     )
     tell.set_defaults(command=explain)
+    tell = commands.add_parser("report", help="write what is found in videos as one HTML file")
+    tell.add_argument("videos", nargs="+", type=Path, metavar="VIDEO", help="video or folder")
+    tell.add_argument("--model", default="models:/qvpipe@champion", help="default: %(default)s")
+    tell.add_argument("--out", type=Path, default=Path("report.html"), help="default: %(default)s")
+    tell.add_argument(
+        "--labels", type=Path, help="JSON, file name to class indices, to compare the results with"
+    )
+    tell.add_argument(
+        "--names", type=Path, help="CSV with the columns class and name: what classes are called"
+    )
+    tell.set_defaults(command=report)
     return parser
 
 

@@ -4,10 +4,12 @@ import contextlib
 import hashlib
 import importlib.metadata
 import os
+import re
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +52,14 @@ class Registered:
 
     version: str
     alias: str
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of a registered model."""
+
+    number: int
+    aliases: tuple[str, ...]
 
 
 class FoldRun:
@@ -184,6 +194,45 @@ def load_model(uri: str, device: str = "auto") -> "PyFuncModel":
             "MLFLOW_TRACKING_URI to the server that has it"
         ) from error
     return model
+
+
+def describe(uri: str) -> dict[str, str]:
+    """Return what the registry knows of a model that can be loaded: a title for each value.
+
+    Args:
+        uri: What `load_model` takes.
+    """
+    match = re.fullmatch(r"models:/([^/@]+)(?:@([^/]+)|/(\d+))", uri)
+    if match is None:
+        return {"Model": uri}
+    name, alias, number = match.groups()
+    client = _client()
+    version: ModelVersion = (
+        client.get_model_version_by_alias(name, alias)
+        if alias
+        else client.get_model_version(name, number)
+    )
+    registered = datetime.fromtimestamp(version.creation_timestamp / 1000).astimezone()
+    known = {
+        "Model": ", ".join([f"{name} version {version.version}", *_aliases(version)]),
+        "Registered": f"{registered:%Y-%m-%d %H:%M}",
+    }
+    if "map" in version.tags:
+        known["mAP in validation"] = f"{float(version.tags['map']):.3f}"
+    return known
+
+
+def versions(name: str) -> list[Version]:
+    """Return the versions of a registered model, the newest first; none if it isn't registered."""
+    found = _client().search_model_versions(f"name = '{name}'")
+    return sorted(
+        (Version(int(version.version), _aliases(version)) for version in found),
+        key=lambda version: -version.number,
+    )
+
+
+def _aliases(version: "ModelVersion") -> tuple[str, ...]:
+    return tuple(sorted(version.aliases))
 
 
 def digest(path: Path) -> str:

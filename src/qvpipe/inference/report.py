@@ -1,0 +1,379 @@
+"""What was found in videos, as one HTML file that needs nothing else."""
+
+import base64
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import jinja2
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+from sklearn.metrics import precision_recall_curve, precision_recall_fscore_support
+
+from qvpipe.config import QVPIPE_MEANINGS, Settings
+from qvpipe.errors import QvpipeError
+from qvpipe.inference.intake import see
+from qvpipe.learning.metrics import Floats, Targets, average_precisions
+from qvpipe.video.choose import choose
+from qvpipe.video.images import Image, encode_jpeg, resize
+from qvpipe.video.labels import Labels
+from qvpipe.video.quality import judge
+from qvpipe.video.reader import probe, sample_frames
+from qvpipe.video.store import pack, unpack
+from qvpipe.video.superimage import compose
+
+if TYPE_CHECKING:
+    from qvpipe.inference.predictor import Predictor
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+SHOWN_FROM = 0.05
+"""Classes below their threshold are shown with a bar from this probability on."""
+
+SUPERIMAGE_SIDE = 384
+"""Pixels; with `MOMENT_WIDTH` and `QUALITY` it keeps 500 videos well below 60 MB."""
+
+MOMENT_WIDTH = 360
+QUALITY = 75
+
+CURVE_POINTS = 80
+"""A precision-recall curve is drawn through at most this many points."""
+
+Outcome = Literal["defects", "normal", "nothing", "failed"]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as the bytes of a JPEG, so that it can stand inside the file."""
+
+    jpeg: bytes
+    width: int
+    height: int
+
+    @classmethod
+    def of(cls, image: Image, width: int) -> "Picture":
+        """Return an image as a picture of at most that width."""
+        height, now = image.shape[:2]
+        small = resize(image, width, max(1, round(height * width / now))) if now > width else image
+        return cls(encode_jpeg(small, QUALITY), small.shape[1], small.shape[0])
+
+    @property
+    def uri(self) -> str:
+        """The whole picture as an address."""
+        return "data:image/jpeg;base64," + base64.b64encode(self.jpeg).decode("ascii")
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When and where a class is best seen."""
+
+    time_s: float
+    """Seconds since the first picture."""
+    frame: int
+    """Which picture of the video it is, from 0."""
+    picture: Picture
+    """The frame with the place marked."""
+
+
+@dataclass(frozen=True)
+class ClassResult:
+    """What the model says of one class in one video."""
+
+    name: str
+    probability: float
+    """Calibrated, from 0 to 1."""
+    threshold: float
+    """From this probability on the class counts as found."""
+    found: bool
+    """Whether it is among the video's labels, the rule for the normal class applied."""
+    moments: tuple[Moment, ...] = ()
+    """The best first."""
+
+
+@dataclass(frozen=True)
+class VideoResult:
+    """What the model says of one video, or why it says nothing."""
+
+    video: str
+    """Path of the file."""
+    classes: tuple[ClassResult, ...] = ()
+    """In the model's order; empty where the video failed."""
+    error: str = ""
+    """Why it failed; empty where it didn't."""
+    duration_s: float = 0.0
+    superimage: Picture | None = None
+    times: tuple[float, ...] = ()
+    """When each tile of the super-image is shown, in seconds."""
+
+    @property
+    def file(self) -> str:
+        """The file's name without its folder."""
+        return Path(self.video).name
+
+    @property
+    def found(self) -> tuple[ClassResult, ...]:
+        """The classes that were found, the most probable first."""
+        return tuple(result for result in self.ranked if result.found)
+
+    @property
+    def ranked(self) -> tuple[ClassResult, ...]:
+        """All classes, the most probable first."""
+        return tuple(sorted(self.classes, key=lambda result: -result.probability))
+
+
+@dataclass(frozen=True)
+class ClassAgreement:
+    """How one class agrees with the labels."""
+
+    name: str
+    positives: int
+    """Videos that show it."""
+    precision: float
+    recall: float
+    f1: float
+    ap: float | None
+    """Average precision; None where no video shows it."""
+    curve: tuple[tuple[float, float], ...]
+    """Recall and precision of its staircase, recall rising."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How the results agree with the labels."""
+
+    videos: int
+    """Videos that have labels and did not fail."""
+    unlabelled: int
+    """Videos that were left out because they have no labels."""
+    classes: tuple[ClassAgreement, ...]
+    mean_ap: float
+    """Over the classes that any video shows."""
+    confusion: tuple[tuple[int, ...], ...]
+    """`[classes, classes + 1]`: videos that show the row's class and were given the column's; in
+    the last column those that were given none."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that stands in a report."""
+
+    videos: Sequence[VideoResult]
+    classes: Sequence[str]
+    normal: str | None
+    """The class that is no defect."""
+    made: datetime
+    card: Mapping[str, str]
+    """What is known of the model: a title for each value, the version first."""
+    names: Mapping[str, str]
+    """What each class is called for people."""
+    agreement: Agreement | None = None
+
+    def outcome(self, result: VideoResult) -> Outcome:
+        """Return what became of a video."""
+        if result.error:
+            return "failed"
+        if not result.found:
+            return "nothing"
+        return "defects" if any(c.name != self.normal for c in result.found) else "normal"
+
+    @property
+    def outcomes(self) -> Counter[str]:
+        """How many videos came to each outcome."""
+        return Counter(self.outcome(result) for result in self.videos)
+
+    @property
+    def counts(self) -> list[tuple[str, int]]:
+        """In how many videos each class was found, the most frequent first, without zeros."""
+        return Counter(c.name for result in self.videos for c in result.found).most_common()
+
+
+def render(report: Report) -> str:
+    """Return a report as one HTML page that asks for nothing outside itself.
+
+    Its own content security policy forbids every request and every script but its own, so a file
+    name that holds HTML stays a name even if it should ever slip through.
+    """
+    style, script = _text("report.css") + stylesheet(), _text("report.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    return (
+        _environment(report.names)
+        .get_template("report.html")
+        .render(report=report, style=Markup(style), script=Markup(script), script_hash=digest)
+    )
+
+
+def render_video(result: VideoResult, names: Mapping[str, str]) -> str:
+    """Return the part of a report that speaks of one video, as an HTML fragment.
+
+    It wants `stylesheet()` on the page around it.
+    """
+    return _environment(names).get_template("video.html").render(video=result)
+
+
+def stylesheet() -> str:
+    """Return the CSS of `render_video`; all of it lies below classes that start with `qv-`."""
+    return _text("video.css")
+
+
+def examine(predictor: "Predictor", video: str) -> VideoResult:
+    """Return what a model says of a video file, or why it says nothing."""
+    seen = see(video, predictor.settings, list(predictor.networks))
+    (prediction,) = predictor.predict([(video, seen)])
+    if prediction.error:
+        return VideoResult(video, error=prediction.error)
+    superimage, times = _superimage(Path(video), predictor.settings)
+    return VideoResult(
+        video,
+        classes=tuple(
+            ClassResult(
+                name=name,
+                probability=probability,
+                threshold=predictor.rules["thresholds"][name],
+                found=name in prediction.labels,
+            )
+            for name, probability in prediction.probabilities.items()
+        ),
+        duration_s=probe(Path(video)).duration_s,
+        superimage=Picture.of(superimage, SUPERIMAGE_SIDE),
+        times=times,
+    )
+
+
+def model_card(predictor: "Predictor") -> dict[str, str]:
+    """Return what a model tells of itself: a title for each value."""
+    rules, settings = predictor.rules, predictor.settings
+    return {
+        "Members": ", ".join(
+            f"{member} ({settings.models[member].backbone}, weight {weight:.2f})"
+            for member, weight in rules["members"].items()
+        ),
+        "Folds": f"{len(rules['folds'])} networks of each member",
+        "Classes": str(len(predictor.classes)),
+    }
+
+
+def agreement(videos: Sequence[VideoResult], classes: Sequence[str], labels: Labels) -> Agreement:
+    """Compare results with labels.
+
+    Args:
+        videos: The results; those that failed and those without labels are left out.
+        classes: The names that the labels' indices count through.
+        labels: File name to indices of classes.
+
+    Raises:
+        QvpipeError: If no video is left.
+    """
+    read = [video for video in videos if not video.error]
+    judged = [video for video in read if video.file in labels]
+    if not judged:
+        raise QvpipeError(
+            "the label file names none of the videos that could be read; its keys must be file "
+            "names such as pipe1.mp4"
+        )
+    truth = np.array([[i in labels[v.file] for i in range(len(classes))] for v in judged], int)
+    scores = np.array([[c.probability for c in video.classes] for video in judged])
+    given = np.array([[c.found for c in video.classes] for video in judged], int)
+    precisions = average_precisions(truth, scores)
+    at_threshold = precision_recall_fscore_support(truth, given, average=None, zero_division=0)
+    with_none = np.column_stack([given, given.sum(axis=1) == 0])
+    return Agreement(
+        videos=len(judged),
+        unlabelled=len(read) - len(judged),
+        classes=tuple(
+            ClassAgreement(
+                name=name,
+                positives=int(truth[:, i].sum()),
+                precision=float(at_threshold[0][i]),
+                recall=float(at_threshold[1][i]),
+                f1=float(at_threshold[2][i]),
+                ap=None if np.isnan(precisions[i]) else float(precisions[i]),
+                curve=_curve(truth[:, i], scores[:, i]),
+            )
+            for i, name in enumerate(classes)
+        ),
+        mean_ap=float(np.nanmean(precisions)) if truth.any() else 0.0,
+        confusion=tuple(tuple(map(int, row)) for row in truth.T @ with_none),
+    )
+
+
+def read_names(path: Path, classes: Sequence[str]) -> dict[str, str]:
+    """Read what classes are to be called from a CSV with the columns `class` and `name`.
+
+    Raises:
+        QvpipeError: If the file cannot be read, has other columns, or names a class that the
+            model doesn't know.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise QvpipeError(f"{path} cannot be read ({error}); see `qvpipe report --help`") from None
+    if not {"class", "name"} <= set(table.columns):
+        raise QvpipeError(f"{path} must have the columns class and name, such as CJ,deposit")
+    names = dict(zip(table["class"], table["name"], strict=True))
+    for unknown in names.keys() - set(classes):
+        raise QvpipeError(
+            f"{path} names the class {unknown!r}, which the model doesn't know; it knows "
+            + ", ".join(classes)
+        )
+    return class_names(classes) | names
+
+
+def class_names(classes: Sequence[str]) -> dict[str, str]:
+    """Return what classes are called in English; one that isn't of QV-Pipe has its own name."""
+    return {name: QVPIPE_MEANINGS.get(name, "") for name in classes}
+
+
+def _superimage(path: Path, settings: Settings) -> tuple[Image, tuple[float, ...]]:
+    """Return the super-image of a video and when each of its tiles is shown, in seconds."""
+    stored = unpack(pack(sample_frames(path, settings.frames.count), settings.frames, content=""))
+    layout = settings.superimages
+    chosen = choose(judge(stored, settings.clean), layout.grid**2)
+    image = compose(stored.frames[chosen], layout.grid, layout.tile, layout.fit)
+    return image, tuple(float(stored.times[i]) for i in chosen)
+
+
+def _environment(names: Mapping[str, str]) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = lambda share: f"{100 * share:.0f}"
+    environment.filters["clock"] = clock
+
+    def label(name: str) -> Markup:
+        return Markup('<span class="qv-code">{}</span> {}').format(name, names.get(name, ""))
+
+    environment.globals.update(label=label, shown_from=SHOWN_FROM)
+    return environment
+
+
+def clock(seconds: float) -> str:
+    """Return a time as minutes and seconds, such as 1:02.5."""
+    tenths = round(10 * seconds)
+    return f"{tenths // 600}:{tenths % 600 // 10:02d}.{tenths % 10}"
+
+
+def _text(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _curve(truth: Targets, scores: Floats) -> tuple[tuple[float, float], ...]:
+    """Return recall and precision over falling thresholds; none where nothing is positive.
+
+    The curve is a staircase, and average precision is the area below it: up to each recall it has
+    that point's precision.
+    """
+    if not truth.any():
+        return ()
+    precision, recall, _ = precision_recall_curve(truth, scores)
+    rises = np.flatnonzero(np.diff(recall))[::-1]
+    chosen = rises[np.unique(np.linspace(0, len(rises) - 1, CURVE_POINTS).round().astype(int))]
+    return tuple((float(recall[i]), float(precision[i])) for i in chosen)
