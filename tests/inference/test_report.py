@@ -26,7 +26,7 @@ from qvpipe.inference.report import (
 from tests.conftest import RenderClip, pictures
 
 CLASSES = ("ZC", "CJ", "PL")
-HOSTILE = """<img src=x onerror=alert(1)>"';</script><script>alert(2)</script>.mp4"""
+HOSTILE = """\"'><img src=x onerror=alert(1)><script>alert(2).mp4"""
 
 
 def video(name: str, *probabilities: float, pictures_too: bool = False) -> VideoResult:
