@@ -141,6 +141,24 @@ def report(arguments: argparse.Namespace) -> int:
     return PARTLY_FAILED if failed else 0
 
 
+def app(arguments: argparse.Namespace) -> None:
+    """Serve the page on which a video is dropped."""
+    from qvpipe import tracking
+    from qvpipe.inference.app import Limits, Model, serve
+
+    def load(address: str) -> Model:
+        model = tracking.load_model(address)
+        return Model(model.unwrap_python_model().predictor, tracking.describe(address))
+
+    serve(
+        tracking.choices(arguments.model),
+        load,
+        arguments.host,
+        arguments.port,
+        Limits(arguments.max_mb, arguments.max_minutes),
+    )
+
+
 def results_text(result: Mapping[str, Any], positives: Mapping[str, int]) -> str:
     """Return metrics/ensemble.json as text for people.
 
@@ -275,6 +293,18 @@ def _parser() -> argparse.ArgumentParser:
         "--names", type=Path, help="CSV with the columns class and name: what classes are called"
     )
     tell.set_defaults(command=report)
+
+    page = commands.add_parser("app", help="serve a page on which a video is dropped")
+    page.add_argument("--model", default="models:/qvpipe@champion", help="default: %(default)s")
+    page.add_argument("--host", default="127.0.0.1", help="default: %(default)s, this machine only")
+    page.add_argument("--port", type=int, default=7860, help="default: %(default)s")
+    page.add_argument(
+        "--max-mb", type=int, default=500, help="largest upload in megabytes; default: %(default)s"
+    )
+    page.add_argument(
+        "--max-minutes", type=float, default=10, help="longest video; default: %(default)s"
+    )
+    page.set_defaults(command=app)
     return parser
 
 

@@ -54,14 +54,6 @@ class Registered:
     alias: str
 
 
-@dataclass(frozen=True)
-class Version:
-    """A version of a registered model."""
-
-    number: int
-    aliases: tuple[str, ...]
-
-
 class FoldRun:
     """The run of one trained (member, fold) while it is under way."""
 
@@ -189,10 +181,7 @@ def load_model(uri: str, device: str = "auto") -> "PyFuncModel":
             )
         model: PyFuncModel = mlflow.pyfunc.load_model(uri, model_config={"device": device})
     except (MlflowException, OSError) as error:
-        raise QvpipeError(
-            f"there is no model {uri} at {tracking_uri()}; `dvc repro` registers one, or set "
-            "MLFLOW_TRACKING_URI to the server that has it"
-        ) from error
+        raise _no_model(uri) from error
     return model
 
 
@@ -202,19 +191,12 @@ def describe(uri: str) -> dict[str, str]:
     Args:
         uri: What `load_model` takes.
     """
-    match = re.fullmatch(r"models:/([^/@]+)(?:@([^/]+)|/(\d+))", uri)
-    if match is None:
+    version = _version(uri)
+    if version is None:
         return {"Model": uri}
-    name, alias, number = match.groups()
-    client = _client()
-    version: ModelVersion = (
-        client.get_model_version_by_alias(name, alias)
-        if alias
-        else client.get_model_version(name, number)
-    )
     registered = datetime.fromtimestamp(version.creation_timestamp / 1000).astimezone()
     known = {
-        "Model": ", ".join([f"{name} version {version.version}", *_aliases(version)]),
+        "Model": f"{version.name} {_title(version)}",
         "Registered": f"{registered:%Y-%m-%d %H:%M}",
     }
     if "map" in version.tags:
@@ -222,23 +204,59 @@ def describe(uri: str) -> dict[str, str]:
     return known
 
 
-def versions(name: str) -> list[Version]:
-    """Return the versions of a registered model, the newest first; none if it isn't registered."""
-    found = _client().search_model_versions(f"name = '{name}'")
-    return sorted(
-        (Version(int(version.version), _aliases(version)) for version in found),
-        key=lambda version: -version.number,
-    )
+def choices(uri: str) -> dict[str, str]:
+    """Return a title for each version of a registered model, with its address.
+
+    Args:
+        uri: The version that stands first; the others follow, the newest before the older. A
+            model that isn't registered stands alone.
+
+    Raises:
+        QvpipeError: If there is no such version.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        wanted = _version(uri)
+    except MlflowException as error:
+        raise _no_model(uri) from error
+    if wanted is None:
+        return {uri: uri}
+    found = _client().search_model_versions(f"name = '{wanted.name}'")
+    found.sort(key=lambda v: (v.version != wanted.version, -int(v.version)))
+    return {_title(version): f"models:/{version.name}/{version.version}" for version in found}
 
 
-def _aliases(version: "ModelVersion") -> tuple[str, ...]:
-    return tuple(sorted(version.aliases))
+def _version(uri: str) -> "ModelVersion | None":
+    """Return the registered version that an address means; None for any other address."""
+    match = re.fullmatch(r"models:/([^/@]+)(?:@([^/]+)|/(\d+))", uri)
+    if match is None:
+        return None
+    name, alias, number = match.groups()
+    client = _client()
+    if alias:
+        return client.get_model_version_by_alias(name, alias)
+    return client.get_model_version(name, number)
+
+
+def _title(version: "ModelVersion") -> str:
+    # Versions themselves do not always know their aliases.
+    aliases = _client().get_registered_model(version.name).aliases
+    own = sorted(alias for alias, number in aliases.items() if int(number) == int(version.version))
+    return ", ".join([f"version {version.version}", *own])
 
 
 def digest(path: Path) -> str:
     """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _no_model(uri: str) -> QvpipeError:
+    return QvpipeError(
+        f"there is no model {uri} at {tracking_uri()}; `dvc repro` registers one, or set "
+        "MLFLOW_TRACKING_URI to the server that has it"
+    )
 
 
 def _client() -> "MlflowClient":
