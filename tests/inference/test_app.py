@@ -124,7 +124,7 @@ def test_a_file_that_is_too_large_is_refused(page: Page, served: Served, tmp_pat
     large = tmp_path / "large.mp4"
     large.write_bytes(bytes(2 * 1024**2))
     drop(page, large)
-    expect(page.get_by_text("File size exceeds the maximum allowed size").first).to_be_visible()
+    expect(page.get_by_text("exceed the maximum allowed size of 1").first).to_be_visible()
     assert "large.mp4" not in served.files()
 
 
