@@ -114,11 +114,11 @@ def report(arguments: argparse.Namespace) -> int:
 
     from qvpipe import tracking
     from qvpipe.inference import report as reports
-    from qvpipe.video.find import find_videos
+    from qvpipe.inference.batch import collect
     from qvpipe.video.labels import read_labels
 
-    videos = [str(video) for path in arguments.videos for video in find_videos(path)]
-    model = tracking.load_model(arguments.model)
+    videos = collect(arguments.videos, sys.stdin)
+    model = tracking.load_model(arguments.model, arguments.device)
     predictor: Predictor = model.unwrap_python_model().predictor
     classes = predictor.classes
     # Read before the long work, so that a mistake shows at once.
@@ -147,7 +147,7 @@ def app(arguments: argparse.Namespace) -> None:
     from qvpipe.inference.app import Limits, Model, serve
 
     def load(address: str) -> Model:
-        model = tracking.load_model(address)
+        model = tracking.load_model(address, arguments.device)
         return Model(model.unwrap_python_model().predictor, tracking.describe(address))
 
     serve(
@@ -283,8 +283,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     tell.set_defaults(command=explain)
     tell = commands.add_parser("report", help="write what is found in videos as one HTML file")
-    tell.add_argument("videos", nargs="+", type=Path, metavar="VIDEO", help="video or folder")
-    tell.add_argument("--model", default="models:/qvpipe@champion", help="default: %(default)s")
+    tell.add_argument(
+        "videos",
+        nargs="+",
+        metavar="VIDEO",
+        help="video, folder, pattern, or - for a list on stdin",
+    )
+    _add_model(tell)
     tell.add_argument("--out", type=Path, default=Path("report.html"), help="default: %(default)s")
     tell.add_argument(
         "--labels", type=Path, help="JSON, file name to class indices, to compare the results with"
@@ -295,7 +300,7 @@ def _parser() -> argparse.ArgumentParser:
     tell.set_defaults(command=report)
 
     page = commands.add_parser("app", help="serve a page on which a video is dropped")
-    page.add_argument("--model", default="models:/qvpipe@champion", help="default: %(default)s")
+    _add_model(page)
     page.add_argument("--host", default="127.0.0.1", help="default: %(default)s, this machine only")
     page.add_argument("--port", type=int, default=7860, help="default: %(default)s")
     page.add_argument(

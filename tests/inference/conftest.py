@@ -2,13 +2,15 @@
 
 import contextlib
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
+from playwright.sync_api import Browser, sync_playwright
 
 from qvpipe import cli, files, tracking
 from qvpipe.config import (
@@ -138,3 +140,19 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         render(folder / f"{number}.mp4", codec="mpeg4", frames=12, seed=number)
     (folder / "broken.mp4").write_bytes(b"")
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Give a headless Chromium; what needs one is skipped where there is none."""
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("there is no Chromium here; install the package chromium")
+    quiet = ["background-networking", "component-update", "sync", "quic", "gpu"]
+    options = ["--headless", "--no-sandbox", "--no-first-run"]
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(
+            executable_path=program, args=options + [f"--disable-{part}" for part in quiet]
+        )
+        yield started
+        started.close()

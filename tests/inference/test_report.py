@@ -12,6 +12,7 @@ from playwright.sync_api import Browser
 
 from qvpipe.errors import QvpipeError
 from qvpipe.inference import report as reports
+from qvpipe.inference.intake import see
 from qvpipe.inference.predictor import Predictor
 from qvpipe.inference.report import (
     ClassResult,
@@ -23,7 +24,7 @@ from qvpipe.inference.report import (
     class_names,
     render,
 )
-from tests.conftest import RenderClip, pictures
+from tests.conftest import pictures
 
 CLASSES = ("ZC", "CJ", "PL")
 HOSTILE = """\"'><img src=x onerror=alert(1)><script>alert(2).mp4"""
@@ -197,20 +198,21 @@ def test_clock(seconds: float, text: str) -> None:
     assert reports.clock(seconds) == text
 
 
-def test_a_video_is_examined(predictor: Predictor, render_clip: RenderClip, tmp_path: Path) -> None:
-    result = reports.examine(predictor, str(render_clip(tmp_path / "pipe.mp4")))
-    assert {c.name for c in result.found} == {"PL", "SG"}
-    assert len(result.classes) == 17
-    assert result.duration_s == pytest.approx(2.4)
-    assert len(result.times) == 9
+def test_a_video_is_examined(ensemble: Predictor, videos: Path) -> None:
+    result = reports.examine(ensemble, str(videos / "0.mp4"))
+    (prediction,) = ensemble.predict(
+        [("0", see(str(videos / "0.mp4"), ensemble.settings, ["still", "grid"]))]
+    )
+    assert {c.name: c.probability for c in result.classes} == prediction.probabilities
+    assert {c.name for c in result.found} == set(prediction.labels) != set()
+    assert [c.threshold for c in result.classes] == [0.6, 0.4, 0.0001]
+    assert result.duration_s == pytest.approx(12 / 25)
     assert result.superimage is not None
     assert result.superimage.jpeg.startswith(b"\xff\xd8")
 
 
-def test_a_broken_video_is_a_result_with_a_reason(predictor: Predictor, tmp_path: Path) -> None:
-    path = tmp_path / "broken.mp4"
-    path.write_bytes(b"")
-    result = reports.examine(predictor, str(path))
+def test_a_broken_video_is_a_result_with_a_reason(ensemble: Predictor, videos: Path) -> None:
+    result = reports.examine(ensemble, str(videos / "broken.mp4"))
     assert result.error == "broken.mp4 is empty (0 bytes)"
     assert result.classes == ()
 

@@ -180,6 +180,8 @@ def build(
             chosen = model(address)
             progress(0.3, "Looking at the video")
             result = _examine(chosen.predictor, path, limits)
+        except QvpipeError as error:
+            raise gradio.Error(str(error)) from error
         finally:
             shutil.rmtree(path.parent, ignore_errors=True)
         progress(0.9, "Writing the report")
