@@ -42,7 +42,7 @@ def video(name: str, *probabilities: float, pictures_too: bool = False) -> Video
         ),
         duration_s=6.0,
         superimage=picture,
-        times=(0.5, 5.5),
+        tiles=9,
     )
 
 

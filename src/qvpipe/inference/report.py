@@ -38,7 +38,7 @@ SHOWN_FROM = 0.05
 SUPERIMAGE_SIDE = 384
 """Pixels; with `MOMENT_WIDTH` and `QUALITY` it keeps 500 videos well below 60 MB."""
 
-MOMENT_WIDTH = 360
+MOMENT_WIDTH = 320
 QUALITY = 75
 
 CURVE_POINTS = 80
@@ -107,8 +107,8 @@ class VideoResult:
     """Why it failed; empty where it didn't."""
     duration_s: float = 0.0
     superimage: Picture | None = None
-    times: tuple[float, ...] = ()
-    """When each tile of the super-image is shown, in seconds."""
+    tiles: int = 0
+    """Frames on the super-image."""
 
     @property
     def file(self) -> str:
@@ -226,7 +226,6 @@ def examine(predictor: "Predictor", video: str) -> VideoResult:
     (prediction,) = predictor.predict([(video, seen)])
     if prediction.error:
         return VideoResult(video, error=prediction.error)
-    superimage, times = _superimage(Path(video), predictor.settings)
     return VideoResult(
         video,
         classes=tuple(
@@ -239,8 +238,8 @@ def examine(predictor: "Predictor", video: str) -> VideoResult:
             for name, probability in prediction.probabilities.items()
         ),
         duration_s=probe(Path(video)).duration_s,
-        superimage=Picture.of(superimage, SUPERIMAGE_SIDE),
-        times=times,
+        superimage=Picture.of(_superimage(Path(video), predictor.settings), SUPERIMAGE_SIDE),
+        tiles=predictor.settings.superimages.grid**2,
     )
 
 
@@ -328,13 +327,11 @@ def class_names(classes: Sequence[str]) -> dict[str, str]:
     return {name: QVPIPE_MEANINGS.get(name, "") for name in classes}
 
 
-def _superimage(path: Path, settings: Settings) -> tuple[Image, tuple[float, ...]]:
-    """Return the super-image of a video and when each of its tiles is shown, in seconds."""
+def _superimage(path: Path, settings: Settings) -> Image:
     stored = unpack(pack(sample_frames(path, settings.frames.count), settings.frames, content=""))
     layout = settings.superimages
     chosen = choose(judge(stored, settings.clean), layout.grid**2)
-    image = compose(stored.frames[chosen], layout.grid, layout.tile, layout.fit)
-    return image, tuple(float(stored.times[i]) for i in chosen)
+    return compose(stored.frames[chosen], layout.grid, layout.tile, layout.fit)
 
 
 def _environment(names: Mapping[str, str]) -> jinja2.Environment:
