@@ -1,7 +1,8 @@
 """What is let in: which files a model reads, wherever their names came from."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import av
@@ -50,12 +51,22 @@ def see(video: str, settings: Settings, members: Sequence[str]) -> Seen:
 def see_file(path: Path, settings: Settings, members: Sequence[str]) -> Seen:
     """Return what each member sees of a file, given as a whole path."""
     try:
-        check_header(path)
-        return video_views(path, settings, members)
+        with decoding(path):
+            check_header(path)
+            return video_views(path, settings, members)
     except VideoError as error:
         return error
+
+
+@contextmanager
+def decoding(path: Path) -> Iterator[None]:
+    """Turn whatever a hostile file makes decoders raise into a `VideoError`."""
+    try:
+        yield
     except (OSError, ValueError, MemoryError, cv2.error) as error:
-        return VideoError(f"{path.name} cannot be decoded ({type(error).__name__}: {error})")
+        raise VideoError(
+            f"{path.name} cannot be decoded ({type(error).__name__}: {error})"
+        ) from error
 
 
 def permitted(video: str) -> Path:

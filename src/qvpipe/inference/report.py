@@ -15,17 +15,13 @@ import pandas as pd
 from markupsafe import Markup
 from sklearn.metrics import precision_recall_curve, precision_recall_fscore_support
 
-from qvpipe.config import QVPIPE_MEANINGS, Settings
+from qvpipe.config import QVPIPE_MEANINGS
 from qvpipe.errors import QvpipeError
-from qvpipe.inference.intake import see
+from qvpipe.inference.intake import decoding, permitted
 from qvpipe.learning.metrics import Floats, Targets, average_precisions
-from qvpipe.video.choose import choose
 from qvpipe.video.images import Image, encode_jpeg, resize
 from qvpipe.video.labels import Labels
-from qvpipe.video.quality import judge
-from qvpipe.video.reader import probe, sample_frames
-from qvpipe.video.store import pack, unpack
-from qvpipe.video.superimage import compose
+from qvpipe.video.reader import VideoError, probe
 
 if TYPE_CHECKING:
     from qvpipe.inference.predictor import Predictor
@@ -40,6 +36,9 @@ SUPERIMAGE_SIDE = 384
 
 MOMENT_WIDTH = 320
 QUALITY = 75
+
+MOMENTS = 2
+"""Moments of each class that a report of many videos shows."""
 
 CURVE_POINTS = 80
 """A precision-recall curve is drawn through at most this many points."""
@@ -220,12 +219,32 @@ def stylesheet() -> str:
     return _text("video.css")
 
 
-def examine(predictor: "Predictor", video: str) -> VideoResult:
-    """Return what a model says of a video file, or why it says nothing."""
-    seen = see(video, predictor.settings, list(predictor.networks))
-    (prediction,) = predictor.predict([(video, seen)])
-    if prediction.error:
-        return VideoResult(video, error=prediction.error)
+def examine(predictor: "Predictor", video: str, moments: int = MOMENTS) -> VideoResult:
+    """Return what a model says of a video file, or why it says nothing.
+
+    Args:
+        predictor: The model.
+        video: Path of the file.
+        moments: How many moments of each class are wanted at most.
+    """
+    from qvpipe.inference.explain import explain
+    from qvpipe.inference.pictures import draw
+
+    try:
+        path = permitted(video)
+        with decoding(path):
+            explanation = explain(predictor, path, moments=moments)
+            duration_s = probe(path).duration_s
+    except VideoError as error:
+        return VideoResult(video, error=str(error))
+    prediction = explanation.prediction
+    seen = {
+        seeing.name: tuple(
+            Moment(moment.time_s, moment.index, Picture.of(draw(moment), MOMENT_WIDTH))
+            for moment in seeing.moments
+        )
+        for seeing in explanation.seeings
+    }
     return VideoResult(
         video,
         classes=tuple(
@@ -234,11 +253,12 @@ def examine(predictor: "Predictor", video: str) -> VideoResult:
                 probability=probability,
                 threshold=predictor.rules["thresholds"][name],
                 found=name in prediction.labels,
+                moments=seen.get(name, ()),
             )
             for name, probability in prediction.probabilities.items()
         ),
-        duration_s=probe(Path(video)).duration_s,
-        superimage=Picture.of(_superimage(Path(video), predictor.settings), SUPERIMAGE_SIDE),
+        duration_s=duration_s,
+        superimage=Picture.of(explanation.superimage, SUPERIMAGE_SIDE),
         tiles=predictor.settings.superimages.grid**2,
     )
 
@@ -325,13 +345,6 @@ def read_names(path: Path, classes: Sequence[str]) -> dict[str, str]:
 def class_names(classes: Sequence[str]) -> dict[str, str]:
     """Return what classes are called in English; one that isn't of QV-Pipe has its own name."""
     return {name: QVPIPE_MEANINGS.get(name, "") for name in classes}
-
-
-def _superimage(path: Path, settings: Settings) -> Image:
-    stored = unpack(pack(sample_frames(path, settings.frames.count), settings.frames, content=""))
-    layout = settings.superimages
-    chosen = choose(judge(stored, settings.clean), layout.grid**2)
-    return compose(stored.frames[chosen], layout.grid, layout.tile, layout.fit)
 
 
 def _environment(names: Mapping[str, str]) -> jinja2.Environment:
