@@ -1,7 +1,7 @@
 """How large a report of many videos is, and how soon a browser shows it.
 
 The pictures are those of demo videos; the results are made up, two classes found in each video
-with two moments, which is more than QV-Pipe's 1.4 labels a video would give.
+which is more than QV-Pipe's 1.4 labels a video would give.
 
     python benchmarks/report.py
 """
@@ -27,6 +27,7 @@ from qvpipe.inference.report import (
     Report,
     VideoResult,
     class_names,
+    moments_of_each,
     render,
 )
 from qvpipe.video.find import find_videos
@@ -34,12 +35,11 @@ from qvpipe.video.reader import Sample, sample_frames
 from qvpipe.video.superimage import compose
 
 FOUND = 2
-MOMENTS = 2
 
 
-def made_up(name: str, sample: Sample) -> VideoResult:
-    """Return a result with the pictures of a sample of nine frames."""
-    pictures = [Picture.of(frame, MOMENT_WIDTH) for frame in sample.frames[: FOUND * MOMENTS]]
+def made_up(name: str, sample: Sample, each: int) -> VideoResult:
+    """Return a result with the pictures of a sample of nine frames, `each` of a class."""
+    pictures = [Picture.of(frame, MOMENT_WIDTH) for frame in sample.frames[: FOUND * each]]
     moments = [
         Moment(float(sample.times[i]), int(sample.indices[i]), picture)
         for i, picture in enumerate(pictures)
@@ -52,7 +52,7 @@ def made_up(name: str, sample: Sample) -> VideoResult:
                 probability=0.9 if k < FOUND else 0.1,
                 threshold=0.5,
                 found=k < FOUND,
-                moments=tuple(moments[k * MOMENTS : (k + 1) * MOMENTS]),
+                moments=tuple(moments[k * each : (k + 1) * each]),
             )
             for k, label in enumerate(QVPIPE_CLASSES[1:])
         ),
@@ -91,7 +91,7 @@ def main() -> None:
     arguments = parser.parse_args()
     samples = [(clip.stem, sample_frames(clip, 9)) for clip in find_videos(arguments.clips)]
     videos = [
-        made_up(f"{i}_{stem}.mp4", sample)
+        made_up(f"{i}_{stem}.mp4", sample, moments_of_each(arguments.videos))
         for i, (stem, sample) in zip(
             range(arguments.videos), itertools.cycle(samples), strict=False
         )

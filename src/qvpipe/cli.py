@@ -124,7 +124,10 @@ def report(arguments: argparse.Namespace) -> int:
     # Read before the long work, so that a mistake shows at once.
     names = reports.read_names(arguments.names, classes) if arguments.names else None
     labels = read_labels(arguments.labels, classes) if arguments.labels else None
-    found = [reports.examine(predictor, video) for video in tqdm(videos, "report", unit="video")]
+    moments = reports.moments_of_each(len(videos))
+    found = [
+        reports.examine(predictor, video, moments) for video in tqdm(videos, "report", unit="video")
+    ]
     page = reports.Report(
         videos=found,
         classes=classes,
@@ -282,22 +285,23 @@ def _parser() -> argparse.ArgumentParser:
         "--moments", type=int, default=3, help="of each class, at most; default: %(default)s"
     )
     tell.set_defaults(command=explain)
-    tell = commands.add_parser("report", help="write what is found in videos as one HTML file")
-    tell.add_argument(
+
+    sheet = commands.add_parser("report", help="write what is found in videos as one HTML file")
+    sheet.add_argument(
         "videos",
         nargs="+",
         metavar="VIDEO",
         help="video, folder, pattern, or - for a list on stdin",
     )
-    _add_model(tell)
-    tell.add_argument("--out", type=Path, default=Path("report.html"), help="default: %(default)s")
-    tell.add_argument(
+    _add_model(sheet)
+    sheet.add_argument("--out", type=Path, default=Path("report.html"), help="default: %(default)s")
+    sheet.add_argument(
         "--labels", type=Path, help="JSON, file name to class indices, to compare the results with"
     )
-    tell.add_argument(
+    sheet.add_argument(
         "--names", type=Path, help="CSV with the columns class and name: what classes are called"
     )
-    tell.set_defaults(command=report)
+    sheet.set_defaults(command=report)
 
     page = commands.add_parser("app", help="serve a page on which a video is dropped")
     _add_model(page)

@@ -92,7 +92,7 @@ def test_a_dropped_video_is_answered(
     drop(page, videos / "0.mp4")
     report = answered(page, "0.mp4")
     assert "version 1, champion" in report
-    expected = [result.name for result in examine(ensemble, str(videos / "0.mp4")).found]
+    expected = [result.name for result in examine(ensemble, str(videos / "0.mp4"), 1).found]
     assert [
         text.strip() for text in page.locator("#result .qv-found th").all_inner_texts()
     ] == expected

@@ -199,7 +199,7 @@ def test_clock(seconds: float, text: str) -> None:
 
 
 def test_a_video_is_examined(ensemble: Predictor, videos: Path) -> None:
-    result = reports.examine(ensemble, str(videos / "0.mp4"))
+    result = reports.examine(ensemble, str(videos / "0.mp4"), 2)
     (prediction,) = ensemble.predict(
         [("0", see(str(videos / "0.mp4"), ensemble.settings, ["still", "grid"]))]
     )
@@ -209,10 +209,13 @@ def test_a_video_is_examined(ensemble: Predictor, videos: Path) -> None:
     assert result.duration_s == pytest.approx(12 / 25)
     assert result.superimage is not None
     assert result.superimage.jpeg.startswith(b"\xff\xd8")
+    moments = {c.name: c.moments for c in result.found}
+    assert {len(seen) for name, seen in moments.items() if name != "normal"} == {2}
+    assert all(0 <= m.time_s < result.duration_s for seen in moments.values() for m in seen)
 
 
 def test_a_broken_video_is_a_result_with_a_reason(ensemble: Predictor, videos: Path) -> None:
-    result = reports.examine(ensemble, str(videos / "broken.mp4"))
+    result = reports.examine(ensemble, str(videos / "broken.mp4"), 2)
     assert result.error == "broken.mp4 is empty (0 bytes)"
     assert result.classes == ()
 

@@ -26,6 +26,7 @@ from qvpipe.inference.report import (
     class_names,
     examine,
     model_card,
+    moments_of_each,
     render,
     render_video,
     stylesheet,
@@ -266,7 +267,7 @@ def _examine(predictor: "Predictor", path: Path, limits: Limits) -> VideoResult:
             error=f"{path.name} is {minutes:.1f} minutes long; up to {limits.minutes:g} are taken, "
             "so cut it into parts or start `qvpipe app` with --max-minutes",
         )
-    return replace(examine(predictor, str(path)), video=path.name)
+    return replace(examine(predictor, str(path), moments_of_each(1)), video=path.name)
 
 
 def _report(result: VideoResult, model: Model) -> str:

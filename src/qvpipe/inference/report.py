@@ -32,13 +32,13 @@ SHOWN_FROM = 0.05
 """Classes below their threshold are shown with a bar from this probability on."""
 
 SUPERIMAGE_SIDE = 384
-"""Pixels; with `MOMENT_WIDTH` and `QUALITY` it keeps 500 videos well below 60 MB."""
+"""Pixels; with `MOMENT_WIDTH`, `QUALITY` and `MANY` it keeps 500 videos well below 60 MB."""
 
 MOMENT_WIDTH = 320
 QUALITY = 75
 
-MOMENTS = 2
-"""Moments of each class that a report of many videos shows."""
+MANY = 200
+"""From this many videos on, a report shows one moment of each class instead of three."""
 
 CURVE_POINTS = 80
 """A precision-recall curve is drawn through at most this many points."""
@@ -219,7 +219,12 @@ def stylesheet() -> str:
     return _text("video.css")
 
 
-def examine(predictor: "Predictor", video: str, moments: int = MOMENTS) -> VideoResult:
+def moments_of_each(videos: int) -> int:
+    """Return how many moments of each class a report of so many videos shows."""
+    return 1 if videos >= MANY else 3
+
+
+def examine(predictor: "Predictor", video: str, moments: int) -> VideoResult:
     """Return what a model says of a video file, or why it says nothing.
 
     Args:
