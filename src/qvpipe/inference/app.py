@@ -54,10 +54,10 @@ HINT = "Drop a video above. It stays on this machine and is deleted after the an
 
 STYLE = """
 .gradio-container { max-width: 1080px !important; margin: 0 auto !important; }
-.qv-head, #result { padding: 0 !important; }
+.qv-head .html-container, #result .html-container { padding: 0 !important; }
 .qv-head h1 { margin: 12px 0 4px; font-size: 24px; font-weight: 600; }
-#result .qv-card { padding: 16px 18px; border: 1px solid #d8dee3; border-radius: 8px;
-  background: #fff; color: #1b2126; }
+#result .qv-card { min-height: 110px; padding: 16px 18px; border: 1px solid #d8dee3;
+  border-radius: 8px; background: #fff; color: #1b2126; }
 #result .qv-card h2 { margin: 0 0 14px; color: #1b2126; font-size: 17px; font-weight: 600;
   overflow-wrap: anywhere; }
 """

@@ -121,8 +121,10 @@ class VideoResult:
 
     @property
     def ranked(self) -> tuple[ClassResult, ...]:
-        """All classes, the most probable first."""
-        return tuple(sorted(self.classes, key=lambda result: -result.probability))
+        """All classes: those that were found, then the others, the most probable first."""
+        return tuple(
+            sorted(self.classes, key=lambda result: (not result.found, -result.probability))
+        )
 
 
 @dataclass(frozen=True)
