@@ -1,6 +1,9 @@
 import base64
 import hashlib
+import json
 import re
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from html.parser import HTMLParser
@@ -10,6 +13,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser
 
+from qvpipe.cli import PARTLY_FAILED
 from qvpipe.errors import QvpipeError
 from qvpipe.inference import report as reports
 from qvpipe.inference.intake import see
@@ -25,6 +29,7 @@ from qvpipe.inference.report import (
     render,
 )
 from tests.conftest import pictures
+from tests.inference.conftest import Registered
 
 CLASSES = ("ZC", "CJ", "PL")
 HOSTILE = """\"'><img src=x onerror=alert(1)><script>alert(2).mp4"""
@@ -218,6 +223,27 @@ def test_a_broken_video_is_a_result_with_a_reason(ensemble: Predictor, videos: P
     result = reports.examine(ensemble, str(videos / "broken.mp4"), 2)
     assert result.error == "broken.mp4 is empty (0 bytes)"
     assert result.classes == ()
+
+
+def test_the_command_writes_what_it_found_and_what_failed(
+    registered: Registered, videos: Path, tmp_path: Path
+) -> None:
+    labels = tmp_path / "labels.json"
+    labels.write_text(json.dumps({"0.mp4": [1], "1.mp4": [2]}), encoding="utf-8")
+    out = tmp_path / "report.html"
+    done = subprocess.run(
+        [sys.executable, "-m", "qvpipe.cli", "report", videos, "--out", out, "--labels", labels],
+        env=registered.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == PARTLY_FAILED, done.stderr
+    assert "report: 4 videos in, 1 failed" in done.stdout
+    text = Elements(out.read_text(encoding="utf-8")).text
+    assert "qvpipe version 1, champion" in text
+    assert "broken.mp4 is empty (0 bytes)" in text
+    assert "2 videos have labels; 1 without are left out" in text
 
 
 def test_the_table_sorts_and_filters_in_a_browser(browser: Browser, tmp_path: Path) -> None:
