@@ -57,7 +57,12 @@ def predict(arguments: argparse.Namespace) -> int:
     options = predictor.options(
         dict(arguments.threshold), arguments.tta, arguments.batch_size, arguments.members
     )
-    compute = ComputeSettings(workers=arguments.workers, device=arguments.device)
+    compute = ComputeSettings(
+        workers=arguments.workers,
+        engine=arguments.engine,
+        address=arguments.address,
+        device=arguments.device,
+    )
     predictions = predict_files(
         videos, predictor, options, str(model.metadata.model_uuid), arguments.out, compute
     )
@@ -312,6 +317,10 @@ def _parser() -> argparse.ArgumentParser:
     foretell.add_argument(
         "--workers", type=int, default=0, help="processes that read; default: one for each core"
     )
+    foretell.add_argument(
+        "--engine", choices=("local", "ray"), default="local", help="what reads; default: local"
+    )
+    foretell.add_argument("--address", help="of a Ray cluster; default: Ray on this machine alone")
     foretell.set_defaults(command=predict)
 
     check = commands.add_parser("doctor", help="say what is well here, and how to mend the rest")

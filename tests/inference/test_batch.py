@@ -173,3 +173,14 @@ def test_the_command_tells_what_failed(
         code, printed = typed("predict", videos / "0.mp4", *arguments)
         assert code == 1
         assert printed.splitlines()[-1].startswith(error)
+
+
+def test_ray_reads_as_this_machine_does(ensemble: Predictor, videos: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    here, there = tmp_path / "local.csv", tmp_path / "ray.csv"
+    engines = (ComputeSettings(workers=1), ComputeSettings(workers=1, engine="ray"))
+    for out, compute in zip((here, there), engines, strict=True):
+        predict_files(
+            collect([str(videos)], []), ensemble, ensemble.options(), "model", out, compute
+        )
+    assert there.read_bytes() == here.read_bytes()

@@ -68,7 +68,7 @@ def test_the_stages_give_the_same_bytes(
     for stage in (frames, clean, superimages):
         stage(settings)
     local = results()
-    assert len(local) == 2 + 4 + 2 + 4
+    assert {"data/frames/0.zip", "data/clean.csv", "data/superimages/0.jpg"} <= local.keys()
 
     for path in (files.FRAMES, files.SUPERIMAGES):
         shutil.rmtree(path)
