@@ -1,5 +1,6 @@
 """From video files to super-images: one pass, against the plain way, on one core.
 
+    python benchmarks/compose.py              # clips of 20 s that it renders itself
     python benchmarks/compose.py FOLDER [--videos 20]
 
 The plain way seeks each frame with OpenCV, writes it as a JPEG of full size, reads it again for
@@ -12,6 +13,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,8 +22,10 @@ import imagehash
 import numpy as np
 from PIL import Image as PillowImage
 
+from decode import render
 from qvpipe import files
 from qvpipe.config import Settings
+from qvpipe.video.candidates import take_candidates
 from qvpipe.video.choose import choose
 from qvpipe.video.find import find_videos
 from qvpipe.video.quality import Facts, judge
@@ -35,33 +39,55 @@ Item = TypeVar("Item")
 def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, nargs="?", help="default: clips that it renders")
     parser.add_argument("--videos", type=int, default=20, help="at most; default: %(default)s")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     settings = files.read_settings()
-    videos = [path for path in find_videos(arguments.folder) if _readable(path)]
-    videos = videos[:: max(1, len(videos) // arguments.videos)][: arguments.videos]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        ours, plain = _side_by_side(
-            videos,
-            lambda path: one_pass(sample_frames(path, settings.frames.count), settings, folder),
-            lambda path: plain_way(path, settings, folder),
-        )
-        print(f"{len(videos)} videos, {settings.frames.count} frames each; CPU seconds")
-        print(f"{'plain way':24}{plain:9.2f}\n{'one pass':24}{ours:9.2f}{plain / ours:8.1f} times")
+        if arguments.folder:
+            videos = [path for path in find_videos(arguments.folder) if _readable(path)]
+        else:
+            videos = render(folder, long=False)["20 s"]
+        videos = videos[:: max(1, len(videos) // arguments.videos)][: arguments.videos]
+        for count in (27, 9):
+            frames = replace(settings.frames, count=count)
+            print_whole_way(videos, replace(settings, frames=frames), folder)
+        print_in_memory(videos[:8], settings, folder)
 
-        samples = [sample_frames(path, settings.frames.count) for path in videos[:8]]
-        ours, plain = _side_by_side(
-            samples,
-            lambda sample: one_pass(sample, settings, folder),
-            lambda sample: plain_in_memory(sample, settings),
-        )
+
+def print_whole_way(videos: Sequence[Path], settings: Settings, folder: Path) -> None:
+    """Print what it takes from the files to the super-images."""
+    taken = []
+    ours, plain = _side_by_side(
+        videos,
+        lambda path: one_pass(take_candidates(path, settings.frames), settings, folder),
+        lambda path: taken.append(plain_way(path, settings, folder)),
+    )
+    wanted = settings.frames.count * len(videos)
+    print(f"\n{len(videos)} videos, {settings.frames.count} frames of each; CPU seconds")
+    print(f"{'plain way':24}{plain:9.2f}   {sum(taken)} of {wanted} frames read")
+    print(f"{'one pass':24}{ours:9.2f}{plain / ours:8.1f} times")
+
+
+def print_in_memory(videos: Sequence[Path], settings: Settings, folder: Path) -> None:
+    """Print how many frames in memory are judged, stored and composed in a second."""
+    samples = [sample_frames(path, settings.frames.count) for path in videos]
+    small = [take_candidates(path, settings.frames) for path in videos]
+    ours, plain = _side_by_side(
+        samples,
+        lambda sample: one_pass(sample, settings, folder),
+        lambda sample: plain_in_memory(sample, settings),
+    )
+    after, _ = _side_by_side(
+        small, lambda sample: one_pass(sample, settings, folder), lambda _: None
+    )
     images = sum(len(sample.frames) for sample in samples)
     print("\njudging, storing and composing frames in memory; images per CPU second")
     print(f"{'PIL and imagehash':24}{images / plain:9.0f}")
     print(f"{'qvpipe':24}{images / ours:9.0f}{plain / ours:8.1f} times")
+    print(f"{'qvpipe, already scaled':24}{images / after:9.0f}{plain / after:8.1f} times")
 
 
 def one_pass(sample: Sample, settings: Settings, folder: Path) -> bytes:
@@ -73,8 +99,8 @@ def one_pass(sample: Sample, settings: Settings, folder: Path) -> bytes:
     return superimage_jpeg(chosen.frames, settings.superimages)
 
 
-def plain_way(path: Path, settings: Settings, folder: Path) -> None:
-    """Do the same as one would without much thought."""
+def plain_way(path: Path, settings: Settings, folder: Path) -> int:
+    """Do the same as one would without much thought, and return how many frames were read."""
     capture = cv2.VideoCapture(str(path))
     pictures = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     found, facts = [], []
@@ -92,6 +118,7 @@ def plain_way(path: Path, settings: Settings, folder: Path) -> None:
     if facts:
         chosen = choose(judge(facts, settings.clean), settings.superimages.grid**2)
         _compose([_open(found[i][1]) for i in chosen], settings)
+    return len(found)
 
 
 def plain_in_memory(sample: Sample, settings: Settings) -> None:

@@ -1,5 +1,9 @@
 import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.patches import Rectangle
 
 from qvpipe import plots
 
@@ -29,3 +33,37 @@ def test_precision_and_recall_reach_the_corner_where_all_is_right() -> None:
     assert [axes.get_title(loc="left") for axes in panels] == [
         f"{name}  AP 1.00" for name in CLASSES
     ]
+
+
+def test_cleaning_frames_every_picture_in_the_colour_of_its_fate() -> None:
+    fates = ["", "blurred", "duplicate"] * 4
+    clean = pd.DataFrame(
+        {
+            "video": ["a"] * 12,
+            "time_s": np.arange(12) / 2,
+            "sharpness": np.arange(12.0),
+            "dropped": fates,
+        }
+    )
+    stored = np.arange(12, dtype=np.uint8).repeat(40 * 50 * 3).reshape(12, 40, 50, 3)
+    figure = plots.cleaning(clean, {"a": stored}, 0.3)
+    counted, _, sheet = figure.axes
+    assert [bar.get_width() for bar in _rectangles(counted)] == [4, 4, 4]
+    assert sheet.get_title(loc="left") == "a: 4 blurred, 4 duplicate of 12"
+    borders = _rectangles(sheet)
+    assert [border.get_edgecolor() for border in borders] == [
+        to_rgba(plots.FATES[fate][1]) for fate in fates
+    ]
+    pixels = np.asarray(sheet.images[0].get_array())
+    middles = [
+        np.add(border.get_xy(), (border.get_width() // 2, border.get_height() // 2)).astype(int)
+        for border in borders
+    ]
+    assert [pixels[y, x, 0] for x, y in middles] == list(range(12))
+    texts = [text.get_text() for text in sheet.texts]
+    assert "5.50 s   sharpness 11" in texts
+    assert texts.count("blurred") == 4
+
+
+def _rectangles(axes: Axes) -> list[Rectangle]:
+    return [patch for patch in axes.patches if isinstance(patch, Rectangle)]

@@ -7,10 +7,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from qvpipe.config import QVPIPE_MEANINGS
+from qvpipe.video.images import resize
 
 Floats = NDArray[np.floating[Any]]
 Targets = NDArray[np.integer[Any]]
@@ -19,6 +21,13 @@ Images = Sequence[tuple[NDArray[np.uint8], str]]
 
 BLUE, RED, GREY = "#2a7f9e", "#b5482a", "#8a8f94"
 COLOURS = (BLUE, RED, "#5d8f3c", "#8259a6", "#c08a1e", "#4a4f55")
+FATES = {"": ("kept", BLUE), "blurred": ("blurred", "#c08a1e"), "duplicate": ("duplicate", RED)}
+"""What is said of a frame by why it was dropped, and the colour of that."""
+
+DPI, COLUMNS = 110, 9
+"""Of contact sheets."""
+CELL, CAPTION = 174, 34
+"""Width of a frame with its border, and height of what is written below it, in pixels."""
 
 
 def per_class_ap(
@@ -108,6 +117,97 @@ def precision_recall(truth: Targets, scores: Floats, classes: Sequence[str]) -> 
     figure.supylabel("precision", fontsize=9)
     figure.suptitle("Precision and recall; dashed: share of positive videos", fontsize=11)
     return figure
+
+
+def cleaning(
+    clean: pd.DataFrame, frames: Mapping[str, NDArray[np.uint8]], blur_ratio: float
+) -> Figure:
+    """Draw how many frames were dropped and why, and all frames of some videos one by one.
+
+    Args:
+        clean: The table of all frames, see `stages.clean`.
+        frames: The stored frames of the videos that are shown, `[count, height, width, 3]`, RGB.
+        blur_ratio: Share of a video's median sharpness below which a frame is blurred.
+    """
+    sheets = {video: _contact_sheet(pictures) for video, pictures in frames.items()}
+    heights = [2.2, *(len(sheet) / DPI + 0.4 for sheet in sheets.values())]
+    figure = Figure(figsize=(COLUMNS * CELL / DPI + 0.3, sum(heights)), layout="constrained")
+    above, *below = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False).flat
+    counted, sharpness = above.subplots(1, 2, width_ratios=[2, 3])
+    _fates(counted, clean)
+    _sharpness(sharpness, clean, blur_ratio)
+    for part, (video, sheet) in zip(below, sheets.items(), strict=True):
+        axes = part.subplots()
+        rows = clean[clean["video"] == video]
+        dropped = [f"{n} {why}" for why, n in rows["dropped"].value_counts().items() if why]
+        axes.set_title(
+            f"{video}: {', '.join(dropped) or 'all kept'} of {len(rows)}", loc="left", fontsize=11
+        )
+        axes.imshow(sheet)
+        axes.set_axis_off()
+        _captions(axes, rows, len(sheet) // -(-len(rows) // COLUMNS))
+    return figure
+
+
+def _contact_sheet(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return pictures in rows on white, each with room for a border and for a caption below it."""
+    inner = CELL - 16
+    height = round(pictures.shape[1] * inner / pictures.shape[2])
+    rows = -(-len(pictures) // COLUMNS)
+    cells = np.full((rows * COLUMNS, height + 10 + CAPTION, CELL, 3), 255, dtype=np.uint8)
+    for cell, picture in zip(cells, pictures, strict=False):
+        cell[5 : 5 + height, 8:-8] = resize(picture, inner, height)
+    grid = cells.reshape(rows, COLUMNS, *cells.shape[1:]).swapaxes(1, 2)
+    return grid.reshape(rows * cells.shape[1], COLUMNS * CELL, 3)
+
+
+def _captions(axes: Axes, rows: pd.DataFrame, height: int) -> None:
+    """Frame the pictures of a contact sheet and write below each what is known of it."""
+    for place, frame in enumerate(rows.to_dict("records")):
+        left, top = place % COLUMNS * CELL, place // COLUMNS * height
+        fate, colour = FATES[frame["dropped"]]
+        size = (CELL - 12, height - CAPTION - 6)
+        border = Rectangle((left + 5.5, top + 2.5), *size, fill=False, edgecolor=colour)
+        border.set_linewidth(3)
+        axes.add_patch(border)
+        text = f"{frame['time_s']:.2f} s   sharpness {frame['sharpness']:.0f}"
+        below = top + height - CAPTION
+        axes.text(left + 6, below, text, color="#222222", va="top", fontsize=7.5)
+        if frame["dropped"]:
+            axes.text(left + 6, below + 14, fate, color=colour, va="top", fontsize=7.5)
+
+
+def _fates(axes: Axes, clean: pd.DataFrame) -> None:
+    counts = [int((clean["dropped"] == why).sum()) for why in FATES]
+    names, colours = zip(*FATES.values(), strict=True)
+    bars = axes.barh(names, counts, color=colours)
+    shares = [f"{count:,}  ({100 * count / len(clean):.1f} %)" for count in counts]
+    axes.bar_label(bars, shares, padding=4, fontsize=9)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.3 * max(counts))
+    axes.set_xticks([])
+    axes.tick_params(axis="y", length=0)
+    axes.spines["bottom"].set_visible(False)
+    title = f"{len(clean):,} frames of {clean['video'].nunique():,} videos"
+    axes.set_title(title, loc="left", fontsize=11)
+    _bare(axes)
+
+
+def _sharpness(axes: Axes, clean: pd.DataFrame, blur_ratio: float) -> None:
+    """Draw sharpness as a share of its video's median, which is what blur is judged by."""
+    medians = clean.groupby("video")["sharpness"].transform("median")
+    shares = (clean["sharpness"] / medians.where(medians > 0, 1)).clip(upper=3)
+    names, colours = zip(*FATES.values(), strict=True)
+    parts = [shares[clean["dropped"] == why] for why in FATES]
+    axes.hist(parts, np.linspace(0, 3, 61).tolist(), stacked=True, color=colours, label=names)
+    axes.axvline(blur_ratio, color="#222222", linestyle="--", linewidth=1)
+    axes.set_xlim(0, 3)
+    axes.set_xticks([0, 1, 2, 3], ["0", "median", "twice", "3 times and more"], fontsize=8)
+    axes.set_ylabel("frames", fontsize=9)
+    title = "Sharpness against the median of the video; dashed: blurred below"
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.legend(frameon=False, fontsize=8)
+    _bare(axes)
 
 
 def cooccurrence(truth: Targets, scores: Floats, classes: Sequence[str]) -> Figure:

@@ -52,13 +52,37 @@ def test_the_table_holds_what_judging_in_memory_gives(stored: Settings) -> None:
     assert judged["moving"] == judge(unpack(files.frames_zip("moving")).facts, stored.clean)
 
 
-def test_no_picture_is_opened(stored: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise AssertionError
+def test_pictures_are_opened_of_few_videos(
+    stored: Settings, add: Add, label: Label, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        add(f"short{number}.mp4", frames=2 + number)
+    names = ["moving.mp4", "short_1.mp4", *(f"short{number}.mp4" for number in range(4))]
+    label({name: [0] for name in names})
+    index(stored)
+    frames(stored)
+    opened = []
 
-    monkeypatch.setattr(zipfile.ZipFile, "read", refuse)
+    def read(archive: zipfile.ZipFile, name: str) -> bytes:
+        opened.append(Path(archive.filename or "").stem)
+        with archive.open(name) as file:
+            return file.read()
+
+    monkeypatch.setattr(zipfile.ZipFile, "read", read)
+    clean(replace(stored, clean=CleanSettings(blur_ratio=0)))
+    table = files.read_table(files.CLEAN)
+    dropped = {video: int((rows["dropped"] != "").sum()) for video, rows in table.groupby("video")}
+    worst = sorted(dropped, key=lambda video: (-dropped[video], video))[:2]
+    assert opened == [video for video in worst for _ in range(9)]
+
+
+def test_the_picture_is_the_same_every_time_and_shows_the_verdicts(stored: Settings) -> None:
     clean(stored)
-    assert len(files.read_table(files.CLEAN)) == 18
+    first = files.CLEAN_PLOT.read_bytes()
+    clean(stored)
+    assert files.CLEAN_PLOT.read_bytes() == first
+    clean(replace(stored, clean=CleanSettings(max_distance=-1)))
+    assert files.CLEAN_PLOT.read_bytes() != first
 
 
 def test_videos_that_show_the_same_are_a_table(stored: Settings, add: Add, label: Label) -> None:

@@ -295,3 +295,9 @@ def test_the_number_of_processes_changes_nothing(three: Settings) -> None:
     frames(replace(three, compute=replace(three.compute, workers=2)))
     assert {path.name: path.read_bytes() for path in files.FRAMES.iterdir()} == alone
     assert {f.index for f in unpack(files.frames_zip("b")).facts} == {0, 1, 2, 3, 4, 5}
+
+
+def test_processes_that_take_frames_do_not_wait_for_pandas() -> None:
+    code = "import sys, qvpipe.stages.frames; print('pandas' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -5,20 +5,24 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from qvpipe import files
+from qvpipe import files, plots
 from qvpipe.config import Settings
 from qvpipe.errors import run
 from qvpipe.video.quality import Judgement, judge
-from qvpipe.video.store import read_facts
+from qvpipe.video.store import read_facts, unpack
 from qvpipe.video.twins import Twins, find_twins
 
 COLUMNS = ["video", "position", "index", "time_s", "sharpness", "phash", "dropped"]
+
+SHOWN = 2
+"""For each reason to drop frames, how many videos the picture shows."""
 
 
 def clean(settings: Settings) -> None:
     """Write `data/clean.csv`, a row for every stored frame, and `data/twins.csv`, one for a pair.
 
-    Frames were measured when they were stored; here it is only decided, and no picture is read.
+    Frames were measured when they were stored; here it is only decided. Pictures are read of the
+    few videos alone that `data/clean.png` shows: those that lose most frames.
     """
     frames = files.read_table(files.FRAMES_TABLE)
     videos = frames.loc[frames["status"] == "ok", "video"]
@@ -27,6 +31,10 @@ def clean(settings: Settings) -> None:
     table = _table(judged)
     files.write_table(files.CLEAN, table)
     files.write_table(files.TWINS, pd.DataFrame(twins, columns=["video", "twin", "share"]))
+    stored = {video: unpack(files.frames_zip(video)).frames for video in _worst(table)}
+    with files.replacing(files.CLEAN_PLOT) as temporary:
+        figure = plots.cleaning(table, stored, settings.clean.blur_ratio)
+        figure.savefig(temporary, format="png", dpi=plots.DPI)
     _report(table, twins)
 
 
@@ -39,6 +47,14 @@ def _table(judged: Mapping[str, Sequence[Judgement]]) -> pd.DataFrame:
         ],
         columns=COLUMNS,
     )
+
+
+def _worst(table: pd.DataFrame) -> list[str]:
+    """Return the videos that lose most frames for each reason; of equals those first by name."""
+    lost = table[table["dropped"] != ""]
+    counts = lost.groupby(["dropped", "video"]).size().reset_index(name="frames")
+    ranked = counts.sort_values(["frames", "video"], ascending=[False, True])
+    return ranked.groupby("dropped").head(SHOWN)["video"].drop_duplicates().to_list()
 
 
 def _report(table: pd.DataFrame, twins: Sequence[Twins]) -> None:

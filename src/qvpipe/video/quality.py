@@ -2,16 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import cv2
 import imagehash
 import numpy as np
-import pandas as pd
 from PIL import Image as PillowImage
 
 from qvpipe.config import CleanSettings
 from qvpipe.video.images import Image, resize
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SIDE = 192
 """Side in pixels of the square in which sharpness is measured, so that one scale holds for all
@@ -101,7 +103,7 @@ def phash(frame: Image) -> str:
     return str(imagehash.phash(PillowImage.fromarray(frame)))
 
 
-def by_video(clean: pd.DataFrame) -> dict[str, list[Judgement]]:
+def by_video(clean: "pd.DataFrame") -> dict[str, list[Judgement]]:
     """Return the rows of the table of all frames as the judgements of each video."""
     found: dict[str, list[Judgement]] = {}
     columns = [clean[f.name].tolist() for f in fields(Judgement)]
