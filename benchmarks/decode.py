@@ -6,12 +6,15 @@
 For each way it prints how many files it read, how many of the pictures equal those of a plain
 sequential decode, and CPU seconds on one thread; then how close the fast way comes to the limit,
 the decoding of nothing but what the wanted pictures refer to; how often it had to decode a whole
-file, and why; and how the work scales from one process to all cores. Every file is read in a
-process of its own kind: one that crashes or hangs costs that file and that way.
+file, and why; and how the work scales from one process to all cores. For clips of 1 to 5 minutes
+(`--long`) it prints how much faster keyframes are taken, and how much faster they could be at most.
+Every file is read in a process of its own kind: one that crashes or hangs costs that file and that
+way.
 """
 
 import argparse
 import hashlib
+import itertools
 import os
 import tempfile
 import time
@@ -28,6 +31,7 @@ import av
 import cv2
 import decord
 import numpy as np
+from av.video.codeccontext import VideoCodecContext
 from pebble import ProcessExpired, ProcessPool
 from tqdm import tqdm
 
@@ -36,9 +40,9 @@ from qvpipe.errors import QvpipeError
 from qvpipe.video import reader, sample_frames
 from qvpipe.video.decord import sample_with_decord
 from qvpipe.video.find import find_videos
-from qvpipe.video.packets import open_video
+from qvpipe.video.packets import DataPacket, open_video
 from qvpipe.video.pool import each
-from qvpipe.video.reader import Image, Sample, positions
+from qvpipe.video.reader import Image, Sample, Sampling, positions
 
 OURS = "ours"
 KEYFRAME = "ours, keyframes"
@@ -64,6 +68,8 @@ class Taken:
     why: str = ""
     """Why a whole file has to be decoded; empty where it doesn't."""
     error: str = ""
+    limit: float = 0
+    """CPU time of the limit, measured in turns with `seconds`."""
 
 
 def ours_in_full(path: Path, count: int) -> Sample:
@@ -134,30 +140,53 @@ def take_sequentially(path: Path, count: int, also: Collection[int]) -> Taken:
     return Taken(seconds, [truth[k] for k in indices], indices, pictures, truth)
 
 
-def take_at_the_limit(path: Path, count: int, repeat: int) -> Taken:
-    """Decode nothing but what the wanted pictures refer to, with all packets known before."""
-    seconds = []
+def take_beside_the_limit(path: Path, count: int, repeat: int, sampling: Sampling) -> Taken:
+    """Take frames of a file in our way and at the limit, in turns."""
+    ours, limit = [], []
     for _ in range(repeat):
-        with open_video(path) as video:
-            survey, decoder = video.survey, video.decoder
-            packets = list(video.packets())
-            order = reader.in_order_of_time(survey)
-            wanted = {order[index] for index in positions(len(order), count)}
-            stamps = {survey.packets[number].pts for number in wanted}
-            runs = reader._runs(survey.packets, wanted)
-            optional = reader._optional(survey) - wanted
-            start = time.process_time()
-            images = []
-            for run in runs:
-                decoder.flush_buffers()
-                for number in range(run.first, run.last + 1):
-                    decoder.skip_frame = "NONREF" if number in optional else "DEFAULT"
-                    frames = decoder.decode(packets[number])
-                    images += [_rgb(frame) for frame in frames if frame.pts in stamps]
-                images += [_rgb(frame) for frame in decoder.decode(None) if frame.pts in stamps]
-            np.stack(images)
-            seconds.append(time.process_time() - start)
-    return Taken(min(seconds))
+        start = time.process_time()
+        sample_frames(path, count, sampling=sampling)
+        ours.append(time.process_time() - start)
+        limit.append(_seconds_at_the_limit(path, count, sampling))
+    return Taken(min(ours), limit=min(limit))
+
+
+def _seconds_at_the_limit(path: Path, count: int, sampling: Sampling) -> float:
+    """Time the decoding of what the wanted pictures refer to, with all packets known before."""
+    choose = {"even": reader._choose_middles, "keyframe": reader.keyframe_positions}[sampling]
+    with open_video(path, briefly=True) as video:
+        packets = video.survey.packets
+        order = reader.in_order_of_time(video.survey)
+        keys = [index for index, number in enumerate(order) if packets[number].key]
+        wanted = {order[index] for index in choose(len(order), count, keys)}
+        runs = reader._runs(packets, wanted)
+        optional = reader._optional(video.survey, runs) - wanted
+        stamps = {packets[number].pts for number in wanted}
+        reader._allow_reordering(video, runs)
+        data = list(video.packets())
+        start = time.process_time()
+        frames = np.stack(list(_decode_only(video.decoder, data, runs, optional, stamps)))
+        seconds = time.process_time() - start
+    if len(frames) != len(wanted):
+        raise QvpipeError(f"{len(frames)} pictures instead of {len(wanted)}")
+    return seconds
+
+
+def _decode_only(
+    decoder: VideoCodecContext,
+    packets: Sequence[DataPacket],
+    runs: Sequence[reader._Run],
+    optional: Collection[int],
+    stamps: Collection[int | None],
+) -> Iterable[Image]:
+    """Decode runs of packets and yield the pictures with certain time stamps."""
+    for run in runs:
+        decoder.flush_buffers()
+        for number in range(run.first, run.last + 1):
+            decoder.skip_frame = "NONREF" if number in optional else "DEFAULT"
+            frames = decoder.decode(packets[number])
+            yield from (_rgb(frame) for frame in frames if frame.pts in stamps)
+        yield from (_rgb(frame) for frame in decoder.decode(None) if frame.pts in stamps)
 
 
 def ask_why_in_full(path: Path, count: int) -> Taken:
@@ -205,7 +234,7 @@ def measure(files: Sequence[Path], count: int, repeat: int, timeout: float) -> R
             found[REFERENCE] = isolated.call(take_sequentially, path, count, also)
             found[WHY] = isolated.call(ask_why_in_full, path, count)
             if not found[WHY].error and not found[WHY].why:
-                found[LIMIT] = isolated.call(take_at_the_limit, path, count, repeat)
+                found[LIMIT] = isolated.call(take_beside_the_limit, path, count, repeat, "even")
             results[path] = found
     return results
 
@@ -229,10 +258,10 @@ def print_ways(results: Results) -> None:
 
 def print_limit(results: Results) -> None:
     """Print how close ours comes to the limit, and which files it decodes in full."""
-    near = [f for f in results.values() if LIMIT in f and not f[LIMIT].error and not f[OURS].error]
-    limit = sum(found[LIMIT].seconds for found in near)
+    near = [found[LIMIT] for found in results.values() if LIMIT in found and not found[LIMIT].error]
+    limit = sum(taken.limit for taken in near)
     if limit:
-        ours = sum(found[OURS].seconds for found in near)
+        ours = sum(taken.seconds for taken in near)
         print(f"\nlimit: {limit:.2f} s, ours / limit {ours / limit:.3f} ({len(near)} files)")
     reasons = Counter(f[WHY].why for f in results.values() if f[WHY].why)
     print(f"decoded in full: {sum(reasons.values())} of {len(results)} files")
@@ -252,6 +281,28 @@ def print_failures(results: Results) -> None:
             print(
                 f"  {path.name}: {found[OURS].pictures} pictures, in the reference "
                 f"{found[REFERENCE].pictures} {found[REFERENCE].error}"
+            )
+
+
+def print_keyframes(files: Sequence[Path], repeat: int, timeout: float) -> None:
+    """Print how much faster keyframes are taken, and how much faster they could be at most.
+
+    Neither opening a file nor listing its packets counts in what could be.
+    """
+    print("\n| clip | frames | even, CPU s | keyframes | times as fast | at most | ours / limit |")
+    print("|---|---|---|---|---|---|---|")
+    with ProcessPool(max_workers=1, context=get_context("spawn")) as pool:
+        isolated = Isolated(pool, timeout)
+        for path, count in itertools.product(files, (9, 27)):
+            even, keys = (
+                isolated.call(take_beside_the_limit, path, count, repeat, sampling)
+                for sampling in ("even", "keyframe")
+            )
+            print(
+                f"| {path.stem} | {count} | {even.seconds:.3f} | {keys.seconds:.3f} | "
+                f"{even.seconds / keys.seconds:.1f} | {even.limit / keys.limit:.1f} | "
+                f"{even.seconds / even.limit:.2f}, {keys.seconds / keys.limit:.2f} |",
+                flush=True,
             )
 
 
@@ -296,18 +347,43 @@ def print_scaling(files: Sequence[Path]) -> None:
     print(f"\n{one} process {first:.1f} s, {all_cores} {last:.1f} s: {first / last:.2f} times")
 
 
-def render(folder: Path, long: bool) -> dict[str, list[Path]]:
+def render(folder: Path) -> dict[str, list[Path]]:
     """Render clips of H.264 with B-frames, by kind."""
     kinds = {
         "20 s": [(1280, 720, 500, 250), (1280, 720, 500, 12), (720, 576, 500, 250)],
         "2 s": [(1280, 720, 50, 250), (1280, 720, 50, 12), (720, 576, 50, 250)],
     }
-    if long:
-        kinds["60 s"] = [(1280, 720, 1500, gop) for gop in (12, 25, 50)]
     return {
         kind: [_render_clip(folder / f"{w}x{h}_{n}_gop{g}.mp4", w, h, n, g) for w, h, n, g in clips]
         for kind, clips in tqdm(kinds.items(), "rendering")
     }
+
+
+def render_long(folder: Path) -> list[Path]:
+    """Render clips of 20 s and repeat them to clips of 1, 2 and 5 minutes."""
+    clips = []
+    for gop, (width, height) in itertools.product((12, 25, 50, 250), ((720, 576), (1280, 720))):
+        name = f"{width}x{height}_gop{gop}"
+        short = _render_clip(folder / f"{name}.mp4", width, height, 500, gop)
+        clips += [_repeat(short, folder / f"{name}_{20 * n}s.mp4", n) for n in (3, 6, 15)]
+    return clips
+
+
+def _repeat(source: Path, path: Path, times: int) -> Path:
+    """Write the packets of a clip of 20 s several times."""
+    with av.open(source) as old, av.open(path, "w") as new:
+        stream = old.streams.video[0]
+        copy = new.add_stream_from_template(stream)
+        for k in range(times):
+            old.seek(0)
+            for packet in old.demux(stream):
+                if packet.pts is not None and packet.dts is not None:
+                    shift = int(20 * k / packet.time_base)
+                    packet.pts += shift
+                    packet.dts += shift
+                    packet.stream = copy
+                    new.mux(packet)
+    return path
 
 
 def _render_clip(path: Path, width: int, height: int, frames: int, gop: int) -> Path:
@@ -362,16 +438,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, nargs="?", help="videos; without it, clips are made")
     parser.add_argument("--frames", type=int, default=9)
-    parser.add_argument("--long", action="store_true", help="also render clips of a minute")
+    parser.add_argument(
+        "--long", action="store_true", help="compare samplings on long clips instead"
+    )
     parser.add_argument("--repeat", type=int, default=1, help="times; the least is taken")
     parser.add_argument("--timeout", type=float, default=120, help="seconds for a file and a way")
     parser.add_argument("--no-scaling", action="store_true", help="leave out all cores")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
+        if arguments.long:
+            print_keyframes(render_long(Path(folder)), arguments.repeat, arguments.timeout)
+            return
         if arguments.folder:
             kinds = {str(arguments.folder.name): find_videos(arguments.folder)}
         else:
-            kinds = render(Path(folder), arguments.long)
+            kinds = render(Path(folder))
         for kind, files in kinds.items():
             report(kind, files, arguments)
         if not arguments.no_scaling:

@@ -224,11 +224,9 @@ def _sample_where_needed(
     indices = choose(len(order), count, keys)
     wanted = {order[index] for index in indices}
     runs = _runs(packets, wanted)
-    if survey.codec == "h264":
-        # The stream need not say it, and a decoder that guesses too little loses pictures.
-        video.decoder.reorder_depth = max(video.decoder.reorder_depth, _reorder_depth(survey))
+    _allow_reordering(video, runs)
     found: dict[int, Image] = {}
-    for number, frame in _decode(video, runs, _optional(survey) - wanted):
+    for number, frame in _decode(video, runs, _optional(survey, runs) - wanted):
         if frame is None:
             return None
         if frame.is_corrupt and not _leads(packets, runs, number):
@@ -392,20 +390,22 @@ def _runs(packets: Sequence[Packet], wanted: Collection[int]) -> list[_Run]:
     return runs
 
 
-def _optional(survey: Survey) -> set[int]:
-    """Return packets whose pictures may be left out if nothing refers to them.
+def _optional(survey: Survey, runs: Sequence[_Run]) -> set[int]:
+    """Return packets of runs whose pictures may be left out if nothing refers to them.
 
     Only those that are shown before one that precedes them in the file: among the others, a mark
     that nothing refers to them is more likely to be damage.
     """
     if survey.codec not in SKIPPABLE or survey.container not in DELIMITED:
         return set()
-    latest = itertools.accumulate((_pts(packet) for packet in survey.packets), max)
-    return {
-        number
-        for number, (packet, most) in enumerate(zip(survey.packets, latest, strict=True))
-        if _pts(packet) < most
-    }
+    optional: set[int] = set()
+    for run in runs:
+        latest = _pts(survey.packets[run.first])
+        for number in range(run.first, run.last + 1):
+            latest = max(latest, pts := _pts(survey.packets[number]))
+            if pts < latest:
+                optional.add(number)
+    return optional
 
 
 def _leads(packets: Sequence[Packet], runs: Sequence[_Run], number: int) -> bool:
@@ -451,14 +451,23 @@ def _decode(
                 yield (cast("list[int]", frame.opaque)[0] if frame.opaque else number), frame
 
 
-def _reorder_depth(survey: Survey) -> int:
-    """Return how many pictures at most are decoded before one and shown after it."""
+def _allow_reordering(video: Video, runs: Sequence[_Run]) -> None:
+    """Let the decoder hold back as many pictures as their order needs."""
+    if video.survey.codec == "h264":
+        # The stream need not say it, and a decoder that guesses too little loses pictures.
+        depth = _reorder_depth(video.survey.packets, runs)
+        video.decoder.reorder_depth = max(video.decoder.reorder_depth, depth)
+
+
+def _reorder_depth(packets: Sequence[Packet], runs: Sequence[_Run]) -> int:
+    """Return how many pictures of a run at most are decoded before one and shown after it."""
     depth = 0
-    before: list[int] = []
-    for pts in map(_pts, survey.packets):
-        place = bisect.bisect(before, pts)
-        depth = max(depth, len(before) - place)
-        before.insert(place, pts)
+    for run in runs:
+        before: list[int] = []
+        for pts in map(_pts, packets[run.first : run.last + 1]):
+            place = bisect.bisect(before, pts)
+            depth = max(depth, len(before) - place)
+            before.insert(place, pts)
     return depth
 
 
