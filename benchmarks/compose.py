@@ -49,7 +49,7 @@ def main() -> None:
         if arguments.folder:
             videos = [path for path in find_videos(arguments.folder) if _readable(path)]
         else:
-            videos = render(folder, long=False)["20 s"]
+            videos = render(folder)["20 s"]
         videos = videos[:: max(1, len(videos) // arguments.videos)][: arguments.videos]
         for count in (27, 9):
             frames = replace(settings.frames, count=count)
