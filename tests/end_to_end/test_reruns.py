@@ -35,17 +35,17 @@ TOUCHED: Mapping[str, set[str]] = {
     "splits": FROM_SPLITS,
     "superimages": FROM_SUPERIMAGES,
     "train": FROM_TRAIN,
-    "losses.bce": FROM_TRAIN,
-    "losses.asl": set(),
-    "losses.cb_focal": set(),
+    "losses": set(),
     "models.framewise": FRAMEWISE | FROM_ENSEMBLE,
     "models.superimage": SUPERIMAGE | FROM_ENSEMBLE,
     "ensemble": FROM_ENSEMBLE,
     "mlflow": {"register"},
     "compute": set(),
 }
-"""The stages that run again for each key of params.yaml, with all keys below it, if the loss is
-bce and what the stages make changes as well."""
+"""The stages that run again for each key of params.yaml, with all keys below it, if what the stages
+make changes as well. The settings of the loss that is used are as `loss` itself."""
+
+OTHER_LOSS = {"bce": "asl", "asl": "bce"}
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -57,8 +57,15 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{key}"
 
 
-def rule(key: str) -> str | None:
-    """Return the longest entry of the table that the key stands under."""
+def rule(key: str, used: str) -> str | None:
+    """Return the entry of the table that a setting stands under.
+
+    Args:
+        key: Its dotted name.
+        used: The loss that is used.
+    """
+    if key.startswith(f"losses.{used}."):
+        return "loss"
     parts = key.split(".")
     names = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
     return next((name for name in names if name in TOUCHED), None)
@@ -72,8 +79,8 @@ def changed(tree: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 def other(value: Any) -> Any:  # noqa: ANN401 - any value of a setting
     """Return another value, of which dvc.yaml can still make stages."""
-    if value == "bce":
-        return "asl"
+    if value in OTHER_LOSS:
+        return OTHER_LOSS[value]
     if isinstance(value, list):
         return value[:-1]
     if isinstance(value, bool) or value is None:
@@ -102,8 +109,8 @@ def settings() -> dict[str, Any]:
 
 def test_every_setting_is_in_the_table() -> None:
     keys = list(leaves(settings()))
-    assert [key for key in keys if rule(key) is None] == []
-    assert set(TOUCHED) - {rule(key) for key in keys} == set()
+    assert [key for key in keys if rule(key, "bce") is None] == []
+    assert set(TOUCHED) - {rule(key, "bce") for key in keys} == set()
 
 
 @pytest.mark.parametrize("name", TOUCHED)
@@ -116,7 +123,7 @@ def test_only_what_a_setting_touches_runs_again(
     tree = yaml.safe_load(text)
     assert rerun() == set()
     try:
-        for key in [key for key in leaves(tree) if rule(key) == name]:
+        for key in [key for key in leaves(tree) if rule(key, tree["loss"]) == name]:
             path.write_text(yaml.safe_dump(changed(tree, key)), encoding="utf-8")
             assert (key, rerun()) == (key, TOUCHED[name])
     finally:
