@@ -44,7 +44,7 @@ def test_an_exported_model_needs_neither_repository_nor_server(
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split()[-2:] == ["ok", "20"]
+    assert done.stdout.split()[-2:] == ["ok", "21"]
     again = project.run("qvpipe", "export", "models:/qvpipe@champion", str(folder), code=1)
     assert "error: " in again
     assert "not empty" in again
@@ -59,7 +59,7 @@ def test_nothing_that_is_logged_says_what_the_labels_are(project: Project, tmp_p
     assert found >= {
         "pictures/precision_recall.png",
         "pictures/per_class_ap.png",
-        "pictures/classes_by_fold.png",
+        "pictures/classes_by_folds.png",
         "pictures/cooccurrence.png",
         "pictures/reliability.png",
         "pictures/examples/00_ZC.jpg",
