@@ -73,7 +73,7 @@ def test_the_same_twice_gives_the_same_lock_file_byte_for_byte(quick: Project) -
 def test_a_dirty_tree_is_no_obstacle_and_is_recorded(quick: Project) -> None:
     readme = quick.folder / "README.md"
     readme.write_text(f"{readme.read_text(encoding='utf-8')}\nchanged\n", encoding="utf-8")
-    quick.run("dvc", "exp", "run", "-S", "ensemble.weights=equal")
+    quick.run("dvc", "exp", "run", "-S", "ensemble.normal_above=0.5")
     assert Path(readme).read_text(encoding="utf-8").endswith("changed\n")
     client = MlflowClient(f"sqlite:///{quick.folder / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("qvpipe")
@@ -83,7 +83,7 @@ def test_a_dirty_tree_is_no_obstacle_and_is_recorded(quick: Project) -> None:
         "tags.kind = 'ensemble'",
         order_by=["attributes.start_time DESC"],
     )[0]
-    assert newest.data.params["ensemble.weights"] == "equal"
+    assert newest.data.params["ensemble.normal_above"] == "0.5"
     assert newest.data.tags["git_dirty"] == "true"
 
 
