@@ -79,7 +79,7 @@ def changed(tree: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 def other(value: Any) -> Any:  # noqa: ANN401 - any value of a setting
     """Return another value, of which dvc.yaml can still make stages."""
-    if value in OTHER_LOSS:
+    if isinstance(value, str) and value in OTHER_LOSS:
         return OTHER_LOSS[value]
     if isinstance(value, list):
         return value[:-1]
