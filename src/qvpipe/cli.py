@@ -51,7 +51,7 @@ def predict(arguments: argparse.Namespace) -> int:
     from qvpipe.inference.tables import choose_writer
 
     choose_writer(arguments.out)
-    videos = collect(arguments.paths, sys.stdin)
+    videos = collect(arguments.videos, sys.stdin)
     model = tracking.load_model(arguments.model, arguments.device)
     predictor: Predictor = model.unwrap_python_model().predictor
     options = predictor.options(
@@ -179,7 +179,7 @@ def report(arguments: argparse.Namespace) -> int:
         classes=classes,
         normal=predictor.rules["normal"],
         made=datetime.now().astimezone(),
-        card=tracking.describe(arguments.model) | reports.model_card(predictor),
+        card=tracking.describe(arguments.model) | reports.model_facts(predictor),
         names=names or reports.class_names(classes),
         agreement=None if labels is None else reports.agreement(found, classes, labels),
     )
@@ -264,9 +264,21 @@ def _result_line(name: str, judged: Mapping[str, Any], weight: str) -> str:
     return f"{name:28}{judged['map']:7.3f}{judged['map_defects']:9.3f}{weight:>8}{spread:>23}"
 
 
+def _add_videos(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "videos", nargs="+", metavar="VIDEO", help="file, folder, pattern, or - for a list on stdin"
+    )
+
+
 def _add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", default="models:/qvpipe@champion", help="default: %(default)s")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
+    parser.add_argument(
+        "--model",
+        default="models:/qvpipe@champion",
+        help="a registered version or a folder with one; default: %(default)s",
+    )
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps; default: %(default)s"
+    )
 
 
 def _threshold(text: str) -> tuple[str, float]:
@@ -293,9 +305,7 @@ def _parser() -> argparse.ArgumentParser:
     show.set_defaults(command=results)
 
     foretell = commands.add_parser("predict", help="predict videos with the registered model")
-    foretell.add_argument(
-        "paths", nargs="+", metavar="PATH", help="video, folder, pattern, or - for a list on stdin"
-    )
+    _add_videos(foretell)
     foretell.add_argument(
         "--out",
         type=Path,
@@ -323,14 +333,43 @@ def _parser() -> argparse.ArgumentParser:
     foretell.add_argument("--address", help="of a Ray cluster; default: Ray on this machine alone")
     foretell.set_defaults(command=predict)
 
-    check = commands.add_parser("doctor", help="say what is well here, and how to mend the rest")
-    check.add_argument(
-        "--licence",
-        nargs="*",
-        choices=("git", "dvc", "remotes", "mlflow"),
-        help="look for raw videos and labels where they may not be; default: in all these places",
+    tell = commands.add_parser("explain", help="show when and where a video's classes are seen")
+    tell.add_argument("video", metavar="VIDEO", help="a file")
+    tell.add_argument(
+        "--out", type=Path, default=Path("explanations"), help="folder; default: %(default)s"
     )
-    check.set_defaults(command=doctor)
+    _add_model(tell)
+    tell.add_argument(
+        "--classes", nargs="+", metavar="CLASS", help="default: those that are predicted"
+    )
+    tell.add_argument(
+        "--moments", type=int, default=3, help="of each class, at most; default: %(default)s"
+    )
+    tell.set_defaults(command=explain)
+
+    sheet = commands.add_parser("report", help="write what is found in videos as one HTML file")
+    _add_videos(sheet)
+    _add_model(sheet)
+    sheet.add_argument("--out", type=Path, default=Path("report.html"), help="default: %(default)s")
+    sheet.add_argument(
+        "--labels", type=Path, help="JSON, file name to class indices, to compare the results with"
+    )
+    sheet.add_argument(
+        "--names", type=Path, help="CSV with the columns class and name: what classes are called"
+    )
+    sheet.set_defaults(command=report)
+
+    page = commands.add_parser("app", help="serve a page on which a video is dropped")
+    _add_model(page)
+    page.add_argument("--host", default="127.0.0.1", help="default: %(default)s, this machine only")
+    page.add_argument("--port", type=int, default=7860, help="default: %(default)s")
+    page.add_argument(
+        "--max-mb", type=int, default=500, help="largest upload in megabytes; default: %(default)s"
+    )
+    page.add_argument(
+        "--max-minutes", type=float, default=10, help="longest video; default: %(default)s"
+    )
+    page.set_defaults(command=app)
 
     beside = commands.add_parser("compare", help="put experiments side by side")
     beside.add_argument(
@@ -353,48 +392,15 @@ def _parser() -> argparse.ArgumentParser:
     take.add_argument("model", metavar="MODEL", help="models:/qvpipe@champion, for instance")
     take.add_argument("folder", type=Path, metavar="DIR", help="new or empty")
     take.set_defaults(command=export)
-    tell = commands.add_parser("explain", help="show when and where a video's classes are seen")
-    tell.add_argument("video", metavar="VIDEO")
-    tell.add_argument(
-        "--out", type=Path, default=Path("explanations"), help="folder; default: %(default)s"
-    )
-    _add_model(tell)
-    tell.add_argument(
-        "--classes", nargs="+", metavar="CLASS", help="default: those that are predicted"
-    )
-    tell.add_argument(
-        "--moments", type=int, default=3, help="of each class, at most; default: %(default)s"
-    )
-    tell.set_defaults(command=explain)
 
-    sheet = commands.add_parser("report", help="write what is found in videos as one HTML file")
-    sheet.add_argument(
-        "videos",
-        nargs="+",
-        metavar="VIDEO",
-        help="video, folder, pattern, or - for a list on stdin",
+    check = commands.add_parser("doctor", help="say what is well here, and how to mend the rest")
+    check.add_argument(
+        "--licence",
+        nargs="*",
+        choices=("git", "dvc", "remotes", "mlflow"),
+        help="look for raw videos and labels where they may not be; default: in all these places",
     )
-    _add_model(sheet)
-    sheet.add_argument("--out", type=Path, default=Path("report.html"), help="default: %(default)s")
-    sheet.add_argument(
-        "--labels", type=Path, help="JSON, file name to class indices, to compare the results with"
-    )
-    sheet.add_argument(
-        "--names", type=Path, help="CSV with the columns class and name: what classes are called"
-    )
-    sheet.set_defaults(command=report)
-
-    page = commands.add_parser("app", help="serve a page on which a video is dropped")
-    _add_model(page)
-    page.add_argument("--host", default="127.0.0.1", help="default: %(default)s, this machine only")
-    page.add_argument("--port", type=int, default=7860, help="default: %(default)s")
-    page.add_argument(
-        "--max-mb", type=int, default=500, help="largest upload in megabytes; default: %(default)s"
-    )
-    page.add_argument(
-        "--max-minutes", type=float, default=10, help="longest video; default: %(default)s"
-    )
-    page.set_defaults(command=app)
+    check.set_defaults(command=doctor)
     return parser
 
 

@@ -25,7 +25,7 @@ from qvpipe.inference.report import (
     VideoResult,
     class_names,
     examine,
-    model_card,
+    model_facts,
     moments_of_each,
     render,
     render_video,
@@ -278,7 +278,7 @@ def _report(result: VideoResult, model: Model) -> str:
             classes=classes,
             normal=model.predictor.rules["normal"],
             made=datetime.now().astimezone(),
-            card={**model.card, **model_card(model.predictor)},
+            card={**model.card, **model_facts(model.predictor)},
             names=class_names(classes),
         )
     )

@@ -15,10 +15,10 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-from qvpipe.config import RESERVED_COLUMNS
 from qvpipe.errors import QvpipeError
 from qvpipe.inference.intake import Seen, see, see_file
 from qvpipe.inference.predictor import load
+from qvpipe.inference.tables import as_table
 from qvpipe.video.reader import VideoError
 
 AHEAD = 8
@@ -56,11 +56,7 @@ class RegisteredEnsemble(PythonModel):
             raise MlflowException.invalid_parameter_value(str(error)) from None
         videos = model_input.iloc[:, 0].to_list()
         predictions = self.predictor.predict(self._seen(videos, options.members), options)
-        first, last = RESERVED_COLUMNS[:-1], RESERVED_COLUMNS[-1:]
-        return pd.DataFrame(
-            [prediction.row() for prediction in predictions],
-            columns=[*first, *self.predictor.classes, *last],
-        )
+        return as_table(list(predictions), self.predictor.classes)
 
     def _seen(
         self, videos: Sequence[str | bytes], members: Sequence[str]

@@ -270,7 +270,7 @@ def examine(predictor: "Predictor", video: str, moments: int) -> VideoResult:
     )
 
 
-def model_card(predictor: "Predictor") -> dict[str, str]:
+def model_facts(predictor: "Predictor") -> dict[str, str]:
     """Return what a model tells of itself: a title for each value."""
     rules, settings = predictor.rules, predictor.settings
     return {

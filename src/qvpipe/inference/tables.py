@@ -1,5 +1,6 @@
 """Predictions as files: CSV, JSON, Parquet and the challenge's submission."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -50,9 +51,11 @@ def check_names(out: Path, videos: Sequence[str]) -> None:
     Raises:
         QvpipeError: If the challenge's form would name two of them alike.
     """
-    names = [Path(video).name for video in videos]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if out.name == CHALLENGE and twice is not None:
+    if out.name != CHALLENGE:
+        return
+    names = Counter(Path(video).name for video in videos)
+    twice = next((name for name, count in names.items() if count > 1), None)
+    if twice is not None:
         raise QvpipeError(
             f"two videos are called {twice}, and {CHALLENGE} has file names alone; predict their "
             "folders one by one"
