@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from qvpipe.inference.gradcam import Heat, heat_maps
-from qvpipe.inference.intake import check_header
+from qvpipe.inference.intake import check_length
 from qvpipe.inference.predictor import Prediction, Predictor
 from qvpipe.inputs import Examined, examine
 from qvpipe.learning.ensemble import Floats
@@ -112,7 +112,7 @@ def explain(
         VideoError: If the video cannot be read.
         QvpipeError: If a backbone cannot be explained.
     """
-    check_header(path)
+    check_length(path)
     settings, members = predictor.settings, list(predictor.networks)
     examined = examine(path, settings, full_size=True)
     views = examined.views(settings, members)

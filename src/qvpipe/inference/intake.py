@@ -5,13 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import av
-import av.error
 import cv2
 
 from qvpipe.config import Settings
 from qvpipe.inputs import Views, video_views
-from qvpipe.video.reader import VideoError
+from qvpipe.video.packets import VideoError, promised_length_s
 
 Seen = Mapping[str, Views] | VideoError
 """What each member sees of a video, or why it cannot be read."""
@@ -26,19 +24,6 @@ SERVED = "_MLFLOW_IS_IN_SERVING_ENVIRONMENT"
 LONGEST_S = 4 * 3600
 """Longest video that is read, in seconds."""
 
-MOST_PIXELS = 8192 * 8192
-"""Largest picture that is decoded, in pixels; one of 8K has half as many."""
-
-CONTAINERS = frozenset(
-    [
-        *["asf", "avi", "dv", "flv", "gif", "h264", "hevc", "ivf", "m4v", "matroska,webm"],
-        *["mjpeg", "mov,mp4,m4a,3gp,3g2,mj2", "mpeg", "mpegts", "mpegvideo", "mxf", "nut"],
-        *["ogg", "rm", "wtv"],
-    ]
-)
-"""Containers that are read, by FFmpeg's names: those that hold their pictures themselves. Playlists
-name other files or addresses, which FFmpeg would open."""
-
 
 def see(video: str, settings: Settings, members: Sequence[str]) -> Seen:
     """Return what each member sees of a video, given as a path that may come from anybody."""
@@ -52,7 +37,7 @@ def see_file(path: Path, settings: Settings, members: Sequence[str]) -> Seen:
     """Return what each member sees of a file, given as a whole path."""
     try:
         with decoding(path):
-            check_header(path)
+            check_length(path)
             return video_views(path, settings, members)
     except VideoError as error:
         return error
@@ -95,31 +80,15 @@ def permitted(video: str) -> Path:
     return path
 
 
-def check_header(path: Path) -> None:
+def check_length(path: Path) -> None:
     """Look at a file's header before anything of it is decoded.
 
     Raises:
-        VideoError: If it names other files, or promises more than fits into time and memory.
+        VideoError: If the file is no video, or promises more than fits into the time there is.
     """
-    try:
-        with av.open(path, options={"format_whitelist": ",".join(sorted(CONTAINERS))}) as container:
-            length_s = (container.duration or 0) / av.time_base
-            contexts = [stream.codec_context for stream in container.streams.video]
-            sizes = [(context.width, context.height) for context in contexts if context]
-    except av.error.ArgumentError:
-        raise VideoError(
-            f"{path.name} is a playlist or in a container that is not read; convert it to mp4"
-        ) from None
-    except (OSError, av.error.FFmpegError):
-        return  # the reader says better what is wrong
+    length_s = promised_length_s(path)
     if length_s > LONGEST_S:
         raise VideoError(
             f"{path.name} is {length_s / 3600:.1f} hours long; the longest that is read is "
             f"{LONGEST_S // 3600} hours, so cut it into parts"
         )
-    for width, height in sizes:
-        if width * height > MOST_PIXELS:
-            raise VideoError(
-                f"{path.name} has pictures of {width} x {height} pixels; the most that is read is "
-                f"{MOST_PIXELS / 1e6:.0f} million, so make it smaller"
-            )

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple, TypeAlias, cast
 
@@ -33,6 +33,14 @@ DEFAULT_RATE = 25.0
 
 MAX_PIXELS = 8192 * 8192
 """A picture with more is refused before memory is taken for it. 8K video has half of that."""
+
+NAME_OTHERS = frozenset(
+    [
+        *["concat", "dash", "hls", "image2", "imf", "lavfi", "rtsp", "sap", "sdp", "vobsub"],
+        "webm_dash_manifest",
+    ]
+)
+"""Formats that name other files or addresses, which FFmpeg would open."""
 
 DECODER_OPTIONS = {"max_pixels": str(MAX_PIXELS)}
 
@@ -112,6 +120,17 @@ class Video:
             yield from _demux(container, _video_stream(container, self.path))
 
 
+def promised_length_s(path: Path) -> float:
+    """Return how long a video is by its header, in seconds; 0 if that doesn't tell.
+
+    Raises:
+        VideoError: If the file holds no video that can be read.
+    """
+    with _open(path, briefly=True) as container:
+        _video_stream(container, path)
+        return float((container.duration or 0) / av.time_base)
+
+
 @contextmanager
 def open_video(path: Path, *, briefly: bool = False, strict: bool = False) -> Iterator[Video]:
     """Open a video file and list its packets; no picture is decoded.
@@ -182,12 +201,23 @@ def _open(path: Path, briefly: bool = False) -> InputContainer:
             raise VideoError(f"{path.name} is {kind}, not a video file")
         if facts.st_size == 0:
             raise VideoError(f"{path.name} is empty (0 bytes)")
-        options = DECODER_OPTIONS | (DECODE_NOTHING if briefly else {})
+        options = {**DECODER_OPTIONS, "format_whitelist": _formats()}
+        options |= DECODE_NOTHING if briefly else {}
         return av.open(f"file:{path}", metadata_errors="replace", options=options)
     except (av.error.InvalidDataError, av.error.EOFError):
         raise VideoError(f"{path.name} {_what_it_is(path)}") from None
+    except av.error.ArgumentError:
+        raise VideoError(
+            f"{path.name} is a playlist, which names other files, or damaged; take the videos "
+            "themselves"
+        ) from None
     except (OSError, av.error.FFmpegError) as error:
         raise VideoError(f"{path.name} cannot be opened: {error.strerror}") from None
+
+
+@cache
+def _formats() -> str:
+    return ",".join(sorted(av.formats_available - NAME_OTHERS))
 
 
 def _what_it_is(path: Path) -> str:
