@@ -35,13 +35,13 @@ from av.video.codeccontext import VideoCodecContext
 from pebble import ProcessExpired, ProcessPool
 from tqdm import tqdm
 
+from qvpipe.compute.pool import each
 from qvpipe.config import ComputeSettings
 from qvpipe.errors import QvpipeError
 from qvpipe.video import reader, sample_frames
 from qvpipe.video.decord import sample_with_decord
 from qvpipe.video.find import find_videos
 from qvpipe.video.packets import DataPacket, open_video
-from qvpipe.video.pool import each
 from qvpipe.video.reader import Image, Sample, Sampling, positions
 
 OURS = "ours"

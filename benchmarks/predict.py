@@ -20,12 +20,12 @@ from pathlib import Path
 
 import torch
 
+from qvpipe.compute.pool import each
 from qvpipe.config import ComputeSettings
 from qvpipe.inference import predictor
 from qvpipe.inference.batch import collect, predict_files
 from qvpipe.inference.intake import see
 from qvpipe.inference.predictor import Predictor
-from qvpipe.video.pool import each
 
 GOAL = 1.15
 

@@ -3,7 +3,7 @@
     python benchmarks/scaling.py FOLDER [--workers 2] [--count 27] [--rounds 3]
 
 Prints, for the videos of a folder: videos a second with one process and with several, their ratio,
-and the milliseconds that an item costs in `qvpipe.video.pool.each` and in a pool of
+and the milliseconds that an item costs in `qvpipe.compute.pool.each` and in a pool of
 concurrent.futures where the work is nothing. Starting the processes is a figure of its own: the
 others are counted from when as many results are there as there are processes.
 Rounds alternate, so that a machine whose speed changes favours neither; the median counts.
@@ -18,9 +18,9 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
+from qvpipe.compute.pool import each
 from qvpipe.config import ComputeSettings
 from qvpipe.video.find import find_videos
-from qvpipe.video.pool import each
 from qvpipe.video.reader import VideoError, sample_frames
 
 NOTHINGS = 2000

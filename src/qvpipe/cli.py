@@ -85,7 +85,7 @@ def doctor(arguments: argparse.Namespace) -> int:
 
 def compare(arguments: argparse.Namespace) -> None:
     """Print experiments side by side, and draw them if a picture is wanted."""
-    from qvpipe import compare, plots
+    from qvpipe.results import compare, plots
 
     if len(arguments.experiments) < 2:
         raise QvpipeError("name two experiments or more; `workspace` is what lies here")

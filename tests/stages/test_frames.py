@@ -11,12 +11,12 @@ import pytest
 import yaml
 
 from qvpipe import files
+from qvpipe.compute.pool import each
 from qvpipe.config import ComputeSettings, Settings, as_tree
 from qvpipe.errors import QvpipeError
 from qvpipe.stages import frames as stage
 from qvpipe.stages.frames import Row, Task, frames
 from qvpipe.stages.index import index
-from qvpipe.video.pool import each
 from qvpipe.video.store import unpack
 
 Add = Callable[..., Path]

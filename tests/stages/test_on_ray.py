@@ -12,14 +12,14 @@ import pytest
 import yaml
 
 from qvpipe import files
+from qvpipe.compute.pool import each
 from qvpipe.config import ComputeSettings, Settings, as_tree
 from qvpipe.errors import QvpipeError
 from qvpipe.stages.clean import clean
 from qvpipe.stages.frames import frames
 from qvpipe.stages.index import index
 from qvpipe.stages.superimages import superimages
-from qvpipe.video.pool import each
-from tests.video.hostile_work import fail, misbehave, where
+from tests.compute.hostile_work import fail, misbehave, where
 
 ray = pytest.importorskip("ray")
 

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from qvpipe.compute.pool import each
 from qvpipe.config import ComputeSettings
 from qvpipe.inference.intake import see
 from qvpipe.inference.journal import Journal
 from qvpipe.inference.predictor import Options, Prediction, Predictor
 from qvpipe.inference.tables import check_names, choose_writer
 from qvpipe.video.find import find_videos
-from qvpipe.video.pool import each
 from qvpipe.video.reader import VideoError
 
 STDIN = "-"

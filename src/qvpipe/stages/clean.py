@@ -5,9 +5,10 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from qvpipe import files, plots
+from qvpipe import files
 from qvpipe.config import Settings
 from qvpipe.errors import run
+from qvpipe.results import plots
 from qvpipe.video.quality import Judgement, judge
 from qvpipe.video.store import read_facts, unpack
 from qvpipe.video.twins import Twins, find_twins

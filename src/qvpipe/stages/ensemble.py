@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from qvpipe import files, pictures, plots
+from qvpipe import files
 from qvpipe.config import Settings
 from qvpipe.errors import run
 from qvpipe.learning import metrics
@@ -21,6 +21,7 @@ from qvpipe.learning.ensemble import combine, member_weights
 from qvpipe.learning.metrics import Floats, Targets
 from qvpipe.learning.targets import targets
 from qvpipe.learning.thresholds import choose_thresholds
+from qvpipe.results import pictures, plots
 
 
 def ensemble(settings: Settings) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qvpipe import files
+from qvpipe.compute.pool import SMALL_RESULTS, each
 from qvpipe.config import FramesSettings, Settings
 from qvpipe.errors import QvpipeError, run
 from qvpipe.video.candidates import take_candidates
-from qvpipe.video.pool import SMALL_RESULTS, each
 from qvpipe.video.reader import VideoError
 from qvpipe.video.store import VERSION, Origin, pack, read_origin
 

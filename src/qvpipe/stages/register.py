@@ -8,11 +8,12 @@ from pathlib import Path
 
 import yaml
 
-from qvpipe import compare, files, tracking
-from qvpipe.card import model_card
-from qvpipe.compare import ENSEMBLE, WORKSPACE
+from qvpipe import files, tracking
 from qvpipe.config import Settings, as_tree
 from qvpipe.errors import QvpipeError, run
+from qvpipe.results import compare
+from qvpipe.results.card import model_card
+from qvpipe.results.compare import ENSEMBLE, WORKSPACE
 from qvpipe.tracking import Champion
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from qvpipe import files, plots
+from qvpipe import files
 from qvpipe.config import Settings
 from qvpipe.errors import QvpipeError, run
 from qvpipe.learning.folds import (
@@ -16,6 +16,7 @@ from qvpipe.learning.folds import (
     missing_classes,
 )
 from qvpipe.learning.targets import targets
+from qvpipe.results import plots
 
 
 def splits(settings: Settings) -> None:

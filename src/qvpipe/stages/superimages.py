@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qvpipe import files
+from qvpipe.compute.pool import each
 from qvpipe.config import Settings, SuperimagesSettings
 from qvpipe.errors import run
 from qvpipe.video.choose import choose
 from qvpipe.video.images import read_comment
-from qvpipe.video.pool import each
 from qvpipe.video.quality import Judgement, by_video
 from qvpipe.video.store import read_origin, unpack
 from qvpipe.video.superimage import origin_hash, superimage_jpeg

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from qvpipe import files
+from qvpipe.compute.pool import SMALL_RESULTS, each
 from qvpipe.config import ComputeSettings
-from qvpipe.video.pool import SMALL_RESULTS, each
 from qvpipe.video.reader import Probe, VideoError, probe
 
 

@@ -8,10 +8,10 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from qvpipe.compute.processes import in_processes
+from qvpipe.compute.worker import Lost
 from qvpipe.config import ComputeSettings
 from qvpipe.errors import QvpipeError
-from qvpipe.video.processes import in_processes
-from qvpipe.video.worker import Lost
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -54,7 +54,7 @@ def each(
     processes = min(compute.workers or os.cpu_count() or 1, len(items))
     outcomes: Generator[Result | Lost]
     if compute.engine == "ray":
-        from qvpipe.video.cluster import on_ray
+        from qvpipe.compute.cluster import on_ray
 
         outcomes = on_ray(work, items, compute, timeout_s, ahead)
     elif processes > 1 or timeout_s or lost:

@@ -20,8 +20,8 @@ from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Any, Generic, TypeVar
 
+from qvpipe.compute.worker import Lost, attempt, crashed, prepare, too_long
 from qvpipe.errors import QvpipeError
-from qvpipe.video.worker import Lost, attempt, crashed, prepare, too_long
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

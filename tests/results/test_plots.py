@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.patches import Rectangle
 
-from qvpipe import plots
+from qvpipe.results import plots
 
 CLASSES = ["ZC", "crack", "roots"]
 TRUTH = np.array([[1, 0, 0], [0, 1, 0], [0, 1, 1], [1, 0, 0]])

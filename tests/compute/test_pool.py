@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from qvpipe.compute.pool import each
 from qvpipe.config import ComputeSettings
 from qvpipe.errors import QvpipeError
-from qvpipe.video.pool import each
+from tests.compute.hostile_work import crash_at_threes, end_of_file, fail, misbehave, process, same
 from tests.conftest import REPOSITORY
-from tests.video.hostile_work import crash_at_threes, end_of_file, fail, misbehave, process, same
 
 HANG = "took longer than frames.timeout_s (2 s)"
 
@@ -143,8 +143,8 @@ def test_the_work_stays_close_to_who_takes_the_results() -> None:
 PARENT = """
 import os, sys
 from qvpipe.config import ComputeSettings
-from qvpipe.video.pool import each
-from tests.video.hostile_work import stay
+from qvpipe.compute.pool import each
+from tests.compute.hostile_work import stay
 print(os.getpid(), flush=True)
 list(each(stay, [sys.argv[1]] * 2, ComputeSettings(workers=2), "test"))
 """

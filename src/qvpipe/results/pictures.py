@@ -9,7 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from qvpipe import files, plots
+from qvpipe import files
+from qvpipe.results import plots
 from qvpipe.video.images import decode_jpeg
 
 SHOWN = 4

@@ -5,10 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from qvpipe import compare, files, plots, tracking
-from qvpipe.compare import ENSEMBLE, Judged
+from qvpipe import files, tracking
 from qvpipe.errors import QvpipeError
 from qvpipe.learning.metrics import average_precisions
+from qvpipe.results import compare, plots
+from qvpipe.results.compare import ENSEMBLE, Judged
 
 CLASSES = ["normal", "crack"]
 VIDEOS = [f"v{i}" for i in range(24)]

@@ -17,9 +17,9 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any, NoReturn, TypeVar
 
+from qvpipe.compute.worker import TOO_LARGE, Lost, attempt, crashed, prepare, too_long
 from qvpipe.config import ComputeSettings
 from qvpipe.errors import QvpipeError
-from qvpipe.video.worker import TOO_LARGE, Lost, attempt, crashed, prepare, too_long
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -1,5 +1,5 @@
-from qvpipe.card import model_card
 from qvpipe.config import QVPIPE_CLASSES, parse
+from qvpipe.results.card import model_card
 from tests.conftest import REPOSITORY
 
 SETTINGS = parse((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))

@@ -1,0 +1,1 @@
+"""What people are shown of results: plots, examples, comparisons, the model card."""
