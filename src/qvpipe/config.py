@@ -254,8 +254,9 @@ class ModelSettings:
 class EnsembleSettings:
     """How the members' predictions are put together."""
 
-    weights: Literal["map", "equal"] = "map"
-    """Members weighted by their validation mAP, or all alike."""
+    weights: Literal["map", "equal"] | Mapping[str, Annotated[float, Between(0)]] = "map"
+    """Members weighted by their validation mAP, or all alike, or a weight for each of them; only
+    how the weights stand to one another counts."""
     normal_above: Share | None = 0.9
     """Above this probability the normal class stands alone: all others become 0. The probability
     is the members' mean before calibration."""
@@ -367,6 +368,7 @@ def _check_across(settings: Settings) -> None:
                 f"allowed is any of {_listed(settings.models)}{_nearest(member, settings.models)}"
             )
         settings.recipe(member)
+    _check_weights(settings)
     for key, values in (("members", settings.members), ("folds", settings.folds)):
         if len(set(values)) < len(values):
             raise SettingsError(f"{key}: found {list(values)}; each may stand there only once")
@@ -410,6 +412,25 @@ def _check_across(settings: Settings) -> None:
             )
 
 
+def _check_weights(settings: Settings) -> None:
+    weights = settings.ensemble.weights
+    if not isinstance(weights, Mapping):
+        return
+    for name in weights:
+        if name not in settings.models:
+            raise SettingsError(
+                f"ensemble.weights.{name}: models has no entry of that name; allowed is any of "
+                f"{_listed(settings.models)}{_nearest(name, settings.models)}"
+            )
+    if not any(weights.get(member, 0) for member in settings.members):
+        raise SettingsError("ensemble.weights: no member has a weight above 0; give one to one")
+    for member in settings.members:
+        if member not in weights:
+            raise SettingsError(
+                f"ensemble.weights: has no weight for the member {member}; add it, 0 for none"
+            )
+
+
 def _dataclass(kind: type[Kind], value: object, where: str) -> Kind:
     if not isinstance(value, Mapping):
         raise _wrong(where or "params.yaml", value, "a mapping of keys to values")
@@ -444,8 +465,10 @@ def _value(hint: Any, value: object, where: str) -> Any:  # noqa: ANN401
             raise _wrong(where, value, str(allowed))
         return number
     if origin in (Union, types.UnionType):
-        kinds = [kind for kind in get_args(hint) if kind is not type(None)]
-        return None if value is None else _value(kinds[0], value, where)
+        if value is None and type(None) in get_args(hint):
+            return None
+        kinds = {get_origin(kind) is Mapping: kind for kind in reversed(get_args(hint))}
+        return _value(kinds.get(isinstance(value, Mapping), get_args(hint)[0]), value, where)
     if origin is Literal:
         options = get_args(hint)
         if value not in options:

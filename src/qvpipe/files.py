@@ -140,6 +140,11 @@ def read_predictions(path: Path) -> "pd.DataFrame":
     return pd.read_csv(path, dtype={"video": str}, index_col="video", keep_default_na=False)
 
 
+def read_splits() -> "pd.DataFrame":
+    """Return video, group, fold and labels of all videos that have a fold."""
+    return read_table(SPLITS).merge(read_table(INDEX)[["video", "labels"]], on="video")
+
+
 def write_table(path: Path, table: "pd.DataFrame") -> None:
     """Write a CSV table whole or not at all."""
     with replacing(path) as temporary:

@@ -17,11 +17,12 @@ VIDEOS = [f"v{i}" for i in range(24)]
 
 @pytest.fixture
 def truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
-    """Write an index of 24 videos in 12 groups and return their targets."""
+    """Write an index and splits of 24 videos in 12 groups and return their targets."""
     monkeypatch.chdir(tmp_path)
     labels = [str(i // 2 % 2) for i in range(24)]
-    index = pd.DataFrame({"video": VIDEOS, "group": [f"g{i // 2}" for i in range(24)]})
-    files.write_table(files.INDEX, index.assign(labels=labels))
+    files.write_table(files.INDEX, pd.DataFrame({"video": VIDEOS, "labels": labels}))
+    splits = pd.DataFrame({"video": VIDEOS, "group": [f"g{i // 2}" for i in range(24)]})
+    files.write_table(files.SPLITS, splits.assign(fold=[i // 2 % 2 for i in range(24)]))
     files.CLASSES.write_text("".join(f"{name}\n" for name in CLASSES), encoding="utf-8")
     return np.array([[label == "0", label == "1"] for label in labels]).astype(int)
 

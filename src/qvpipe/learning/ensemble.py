@@ -9,14 +9,20 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating[Any]]
 
 
-def member_weights(maps: Mapping[str, float], how: Literal["map", "equal"]) -> dict[str, float]:
+def member_weights(
+    maps: Mapping[str, float], how: Literal["map", "equal"] | Mapping[str, float]
+) -> dict[str, float]:
     """Return a weight for each member; together they are 1.
 
     Args:
         maps: Validation mAP of each member.
-        how: `map` for weights in proportion to the mAP, `equal` for equal ones.
+        how: `map` for weights in proportion to the mAP, `equal` for equal ones, or the weight of
+            each member.
     """
-    shares = {name: value if how == "map" else 1.0 for name, value in maps.items()}
+    if isinstance(how, Mapping):
+        shares = {name: how[name] for name in maps}
+    else:
+        shares = {name: value if how == "map" else 1.0 for name, value in maps.items()}
     total = sum(shares.values())
     if total == 0:
         return {name: 1 / len(shares) for name in shares}

@@ -272,9 +272,9 @@ def _named_apart(experiments: Sequence[Judged]) -> list[Judged]:
 
 def _common_videos(experiments: Sequence[Judged]) -> pd.DataFrame:
     """Return video, group and labels of the videos that all experiments judged."""
-    index = files.read_table(files.INDEX)
+    videos = files.read_splits()
     known = set.intersection(*(set(one.scores[ENSEMBLE].index) for one in experiments))
-    videos = index.loc[index["video"].isin(known), ["video", "group", "labels"]]
+    videos = videos[videos["video"].isin(known)]
     if videos.empty:
         raise QvpipeError(
             "these experiments have no video in common; run them with the same `folds`"

@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 import safetensors.torch
 import torch
-from tqdm import tqdm
 
 from qvpipe import config, files, tracking
 from qvpipe.config import ModelSettings, Settings
@@ -22,6 +21,7 @@ from qvpipe.learning.fit import Epoch, Fit, fit
 from qvpipe.learning.items import Items, read_items
 from qvpipe.learning.losses import make_loss
 from qvpipe.learning.network import Network
+from qvpipe.learning.progress import Bar
 from qvpipe.learning.targets import targets
 from qvpipe.video.images import decode_jpeg
 from qvpipe.video.quality import Judgement, by_video
@@ -57,7 +57,12 @@ def train(settings: Settings, member: str, fold: int) -> None:
             return
         with (
             tracking.fold_run(settings, member, fold, str(device)) as tracked,
-            Bar(settings, member, fold, len(learned)) as bar,
+            Bar(
+                f"train {member} fold {fold}",
+                len(learned),
+                recipe.epochs,
+                _epochs_elsewhere(settings, member, fold),
+            ) as bar,
         ):
 
             def report(epoch: Epoch) -> None:
@@ -76,54 +81,14 @@ def train(settings: Settings, member: str, fold: int) -> None:
     )
 
 
-class Bar:
-    """The progress of a fold, with the time that is left for all folds of all members."""
-
-    def __init__(self, settings: Settings, member: str, fold: int, items: int) -> None:
-        """Show it.
-
-        Args:
-            settings: Name the members and folds.
-            member: The one that is trained.
-            fold: The one that is left out.
-            items: Videos in an epoch.
-        """
-        self._epochs = settings.recipe(member).epochs
-        self._items = items
-        self._others = sum(
-            settings.recipe(name).epochs
-            for name in settings.members
-            for k in settings.folds
-            if (name, k) != (member, fold) and not _is_trained(settings, name, k)
-        )
-        self._bar = tqdm(
-            total=self._epochs * items, desc=f"train {member} fold {fold}", unit=" videos"
-        )
-
-    def __enter__(self) -> "Bar":
-        """Return the bar."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Leave the bar as it is."""
-        self._bar.close()
-
-    def step(self, items: int) -> None:
-        """Move on by some items."""
-        self._bar.update(items)
-
-    def epoch(self, epoch: Epoch) -> None:
-        """Show what an epoch came to; other members are taken to need as long for one."""
-        left = (self._epochs - epoch.number + self._others) * epoch.seconds
-        self._bar.set_postfix(
-            epoch=epoch.number,
-            loss=f"{epoch.loss:.4f}",
-            mAP=f"{epoch.map:.3f}",
-            speed=f"{epoch.items_per_s:.1f}/s",
-            all_left=tqdm.format_interval(left),
-        )
-        # Epochs of a training that goes on were counted by no step.
-        self._bar.update(epoch.number * self._items - self._bar.n)
+def _epochs_elsewhere(settings: Settings, member: str, fold: int) -> int:
+    """Return the epochs that the folds and members need which are not trained yet."""
+    return sum(
+        settings.recipe(name).epochs
+        for name in settings.members
+        for k in settings.folds
+        if (name, k) != (member, fold) and not _is_trained(settings, name, k)
+    )
 
 
 def _is_trained(settings: Settings, member: str, fold: int) -> bool:
@@ -154,8 +119,7 @@ def _resume_file(
 
 
 def _videos(fold: int) -> pd.DataFrame:
-    splits = files.read_table(files.SPLITS)
-    videos = splits.merge(files.read_table(files.INDEX)[["video", "labels"]], on="video")
+    videos = files.read_splits()
     if not (videos["fold"] == fold).any():
         raise QvpipeError(f"data/splits.csv has no video in fold {fold}; `dvc repro` makes it anew")
     return videos
