@@ -46,7 +46,7 @@ $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
 lock: $(VENV)/installed
 	$(COMPILE) --extra dev --output-file requirements-dev.txt
 	$(COMPILE) --constraint requirements-dev.txt --output-file requirements.txt
-	for extra in ray app team; do \
+	for extra in app clips ray search team; do \
 		$(COMPILE) --extra $$extra --constraint requirements-dev.txt \
 			--output-file requirements-$$extra.txt || exit 1; \
 	done
