@@ -47,6 +47,7 @@ TEXTS = frozenset(
         "twin",
         "file",
         "group",
+        "part",
         "labels",
         "codec",
         "content",
