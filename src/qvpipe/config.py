@@ -437,11 +437,10 @@ def _check_across(settings: Settings) -> None:
 
 
 def _check_task(settings: Settings) -> None:
-    fitting = ("ce",) if settings.task == "multiclass" else ("bce", "asl", "cb_focal")
-    if settings.loss not in fitting:
+    if (settings.loss == "ce") != (settings.task == "multiclass"):
+        allowed = "ce" if settings.task == "multiclass" else "any but ce"
         raise SettingsError(
-            f"loss: found {settings.loss!r}; allowed is {' or '.join(fitting)}, because task is "
-            f"{settings.task}"
+            f"loss: found {settings.loss!r}; allowed is {allowed}, because task is {settings.task}"
         )
     if settings.task == "multiclass" and settings.ensemble.calibration != "none":
         raise SettingsError(
