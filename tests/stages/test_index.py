@@ -91,7 +91,7 @@ def test_nothing_is_read_or_written_again_unless_it_changed(
     add("b.mp4")
     label({"a.mp4": [0], "b.mp4": [1]})
     index(settings)
-    assert Path(".dvc/tmp/qvpipe/index.json").is_file()
+    assert Path(".dvc/tmp/qvpipe/index.jsonl").is_file()
     before = files.INDEX.stat()
     capsys.readouterr()
     index(settings)
@@ -104,7 +104,7 @@ def test_nothing_is_read_or_written_again_unless_it_changed(
     assert "| 1/1 [" in capsys.readouterr().err
     assert files.read_table(files.INDEX)["frames"].tolist() == [6, 8]
 
-    Path(".dvc/tmp/qvpipe/index.json").write_text('{"a": 1}')
+    Path(".dvc/tmp/qvpipe/index.jsonl").write_text('{"a": 1}')
     index(settings)
     assert "| 2/2 [" in capsys.readouterr().err
 

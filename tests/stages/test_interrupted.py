@@ -88,6 +88,31 @@ def test_a_killed_stage_goes_on_and_ends_as_if_nothing_had_been(
     assert finished.items() <= {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}.items()
 
 
+def test_a_killed_index_measures_nothing_twice(small: Settings, add: Add) -> None:
+    cache = Path(".dvc/tmp/qvpipe/index.jsonl")
+    cache.unlink()
+    last = Path("raw/videos/v12.mp4")
+    with last.open("wb") as file:
+        file.truncate(16 * 2**30)  # It takes no room, but many seconds to be hashed.
+    running = stage("index")
+    while running.poll() is None and not (cache.is_file() and lines(cache) == 12):
+        time.sleep(0.001)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.communicate()
+    assert lines(cache) == 12
+    with cache.open("a", encoding="utf-8") as file:
+        file.write('["cut off as it was wri')
+    add(last.name)
+    for measured in ("| 1/1 [", ""):
+        assert measured in (bar := stage("index").communicate()[1])
+        assert bool(measured) == bool(bar)
+    assert lines(cache) == 13
+
+
+def lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n")
+
+
 def test_a_file_that_cannot_be_written_whole_is_not_written(small: Settings) -> None:
     def at_most_2000_bytes() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))

@@ -1,5 +1,7 @@
 """List the raw videos with their labels: the only stage that looks into the raw folder."""
 
+import csv
+import io
 import os
 import re
 import tempfile
@@ -7,7 +9,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from qvpipe import files
 from qvpipe.config import DataSettings, Settings
@@ -22,9 +24,6 @@ from qvpipe.video.labels import (
 )
 from qvpipe.video.measure import Measured, measure_all
 from qvpipe.video.reader import ENDINGS
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 COLUMNS = [
     "video", "file", "group", "part", "labels", "frames", "fps", "duration_s", "width", "height",
@@ -57,14 +56,13 @@ def index(settings: Settings) -> None:
     paths = [folder / file for file in items]
     measured = measure_all(paths, settings.compute, settings.frames.timeout_s, _cache())
     table = _table(settings, dict(zip(items, measured, strict=True)), labels)
-    usable = table[table["status"] == "ok"]
-    if usable.empty:
-        first = table.iloc[0]
+    if not any(_is_usable(row) for row in table):
+        first = table[0]
         raise QvpipeError(
             f"none of the {len(table)} videos can be used, {first['file']} for one: "
             f"{first['error']}"
         )
-    _write_if_changed(files.INDEX, table.to_csv(index=False, lineterminator="\n"))
+    _write_if_changed(files.INDEX, _csv(table))
     _write_if_changed(files.CLASSES, "".join(f"{name}\n" for name in classes))
     _report(table, classes)
 
@@ -125,10 +123,10 @@ def _check_unique(names: Iterable[str]) -> None:
             )
 
 
-def _table(settings: Settings, found: Mapping[str, Measured], labels: Labels) -> "pd.DataFrame":
-    """Return a row for each item that the folder or the label file names."""
-    import pandas as pd
-
+def _table(
+    settings: Settings, found: Mapping[str, Measured], labels: Labels
+) -> list[dict[str, Any]]:
+    """Return a row for each item that the folder or the label file names, by id."""
     label_file = Path(settings.data.labels).name
     rows = []
     for file in {**labels, **found}:
@@ -153,13 +151,21 @@ def _table(settings: Settings, found: Mapping[str, Measured], labels: Labels) ->
                 "error": error,
             }
         )
-    whole = {"frames": "Int64", "width": "Int64", "height": "Int64"}
-    return pd.DataFrame(rows, columns=COLUMNS).sort_values("video").astype(whole)
+    return sorted(rows, key=lambda row: str(row["video"]))
+
+
+def _csv(table: Sequence[Mapping[str, Any]]) -> str:
+    # Not with Pandas: starting it takes as long as all else where nothing changed.
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table)
+    return buffer.getvalue()
 
 
 def _facts(result: Measured) -> dict[str, object]:
     if result.probe is None:
-        return {"codec": ""}
+        return {}
     return {
         "frames": result.probe.frames,
         "fps": round(result.probe.fps, 4),
@@ -191,7 +197,7 @@ def _group(video: str, pattern: str) -> str:
 def _cache() -> Path:
     dvc = files.repository() / ".dvc"
     place = dvc / "tmp" if dvc.is_dir() else Path(tempfile.gettempdir())
-    return place / "qvpipe" / "index.json"
+    return place / "qvpipe" / "index.jsonl"
 
 
 def _write_if_changed(path: Path, text: str) -> None:
@@ -202,15 +208,19 @@ def _write_if_changed(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _report(table: "pd.DataFrame", classes: Sequence[str]) -> None:
-    usable = table[table["status"] == "ok"]
+def _report(table: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> None:
+    usable = [row for row in table if _is_usable(row)]
     failed = len(table) - len(usable)
     details = f", {failed} failed (see {files.INDEX})" if failed else ""
     print(f"index: {len(table)} videos in, {len(usable)} out{details}")
-    shown = {int(label) for labels in usable["labels"] for label in labels.split()}
+    shown = {int(label) for row in usable for label in row["labels"].split()}
     absent = [name for number, name in enumerate(classes) if number not in shown]
     if absent:
         print(f"warning: no usable video shows {', '.join(absent)}")
+
+
+def _is_usable(row: Mapping[str, Any]) -> bool:
+    return bool(row["status"] == "ok")
 
 
 def main() -> None:

@@ -60,7 +60,7 @@ def sample_with_decord(
     order = in_order_of_time(survey)
     keys = [index for index, number in enumerate(order) if survey.packets[number].key]
     indices = choose(len(order), count, keys)
-    times = seconds([survey.packets[number].pts for number in order], survey)
+    times = seconds([survey.packets[number].pts for number in order], indices, survey)
     wanted = sorted(set(indices))
     read = wanted if _may_seek(survey) else range(wanted[-1] + 1)
     images = {
@@ -71,7 +71,7 @@ def sample_with_decord(
     return assemble(
         [images[index] for index in indices],
         indices,
-        [times[index] for index in indices],
+        times,
         pictures=len(order),
         promised=len(order),
         pixel_aspect=survey.pixel_aspect or 1.0,

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import starmap
 from pathlib import Path
 
 from qvpipe import files
@@ -49,16 +50,17 @@ def measure_all(
     """
     known = _read_cache(cache)
     keys = {path: _key(path) for path in paths}
-    new = [path for path in paths if keys[path] not in known]
-    results = each(
+    results = {path: known[keys[path]] for path in paths if keys[path] in known}
+    new = [path for path in paths if path not in results]
+    if new or len(results) < len(known):
+        _write_cache(cache, {keys[path]: result for path, result in results.items()})
+    found = each(
         measure, new, compute, "index", timeout_s=timeout_s, lost=_lost, ahead=SMALL_RESULTS
     )
-    found = dict(zip(new, results, strict=True))
-    measured = [found.get(path) or known[keys[path]] for path in paths]
-    usable = {keys[p]: m for p, m in zip(paths, measured, strict=True) if m.probe}
-    if usable != known:
-        files.write_json(cache, {key: asdict(entry) for key, entry in usable.items()})
-    return measured
+    for path, result in zip(new, found, strict=True):
+        results[path] = result
+        _append(cache, keys[path], result)
+    return [results[path] for path in paths]
 
 
 def _lost(path: Path, reason: str) -> Measured:
@@ -77,10 +79,35 @@ def _key(path: Path) -> str:
 
 
 def _read_cache(path: Path) -> Mapping[str, Measured]:
+    """Return what was measured before, by what names a file and its state; a line for each."""
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-        return {
-            key: Measured(entry["content"], Probe(**entry["probe"])) for key, entry in tree.items()
-        }
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
         return {}
+    return dict(entry for line in lines if (entry := _entry(line)))
+
+
+def _entry(line: str) -> tuple[str, Measured] | None:
+    """Return what a line of the cache holds; None for one that was cut off as it was written."""
+    try:
+        key, content, facts = json.loads(line)
+        return key, Measured(content, Probe(**facts))
+    except (ValueError, TypeError):
+        return None
+
+
+def _append(path: Path, key: str, measured: Measured) -> None:
+    """Add an entry to the cache at once, so that a run that is killed loses none."""
+    if measured.probe:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(_line(key, measured))
+
+
+def _write_cache(path: Path, entries: Mapping[str, Measured]) -> None:
+    with files.replacing(path) as temporary:
+        temporary.write_text("".join(starmap(_line, entries.items())), encoding="utf-8")
+
+
+def _line(key: str, measured: Measured) -> str:
+    assert measured.probe
+    return json.dumps([key, measured.content, asdict(measured.probe)]) + "\n"

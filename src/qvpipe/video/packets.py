@@ -58,6 +58,11 @@ DECODE_NOTHING = {"skip_frame": "all"}
 """Opens a file without decoding its first pictures, which FFmpeg does to learn what is then
 learned from the packets. It takes as long as a tenth of all the work on a short clip."""
 
+ANALYSE_NOTHING = {"analyzeduration": "1"}
+"""Opens a file without reading ahead, in microseconds of video. For the MP4 family alone, whose
+header names all streams; in a stream without a header, what is read ahead decides which are found
+and how time stamps are worked out."""
+
 
 class VideoError(QvpipeError):
     """A video that cannot be read; the message names it and the reason."""
@@ -202,7 +207,8 @@ def _open(path: Path, briefly: bool = False) -> InputContainer:
         if facts.st_size == 0:
             raise VideoError(f"{path.name} is empty (0 bytes)")
         options = {**DECODER_OPTIONS, "format_whitelist": _formats()}
-        options |= DECODE_NOTHING if briefly else {}
+        if briefly:
+            options |= DECODE_NOTHING | (ANALYSE_NOTHING if _is_mp4(path) else {})
         return av.open(f"file:{path}", metadata_errors="replace", options=options)
     except (av.error.InvalidDataError, av.error.EOFError):
         raise VideoError(f"{path.name} {_what_it_is(path)}") from None
@@ -218,6 +224,12 @@ def _open(path: Path, briefly: bool = False) -> InputContainer:
 @cache
 def _formats() -> str:
     return ",".join(sorted(av.formats_available - NAME_OTHERS))
+
+
+def _is_mp4(path: Path) -> bool:
+    """Say whether a file is of the MP4 family: mp4, mov, m4v, 3gp."""
+    with path.open("rb") as file:
+        return file.read(8)[4:] == b"ftyp"
 
 
 def _what_it_is(path: Path) -> str:

@@ -9,6 +9,7 @@ so neither needs an index in the file.
 
 import bisect
 import itertools
+import operator
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ import av.error
 import cv2
 import numpy as np
 import numpy.typing as npt
+from av.video.reformatter import VideoReformatter
 
 from qvpipe.video.packets import (
     ENDINGS,
@@ -226,6 +228,7 @@ def _sample_where_needed(
     runs = _runs(packets, wanted)
     _allow_reordering(video, runs)
     found: dict[int, Image] = {}
+    reformatter = VideoReformatter()
     for number, frame in _decode(video, runs, _optional(survey, runs) - wanted):
         if frame is None:
             return None
@@ -234,15 +237,14 @@ def _sample_where_needed(
         if number in wanted:
             if frame.pts != packets[number].pts:
                 return None
-            found[number] = _rgb(frame, prepare)
+            found[number] = _rgb(frame, reformatter, prepare)
             turned = frame.rotation % 180 != 0
     if found.keys() != wanted:
         return None
-    times = seconds([packets[number].pts for number in order], survey)
     return assemble(
         [found[order[index]] for index in indices],
         indices,
-        [times[index] for index in indices],
+        seconds([packets[number].pts for number in order], indices, survey),
         pictures=len(order),
         promised=len(order) + survey.missing,
         pixel_aspect=_pixel_aspect(video, turned),
@@ -258,6 +260,7 @@ def _sample_in_full(video: Video, count: int, choose: Choose, prepare: Prepare |
     convert: Collection[int] = set(
         choose(survey.shown, count, [i for i, number in enumerate(order) if packets[number].key])
     )
+    reformatter = VideoReformatter()
     while True:
         images: dict[int, Image] = {}
         shown: list[int] = []
@@ -269,7 +272,7 @@ def _sample_in_full(video: Video, count: int, choose: Choose, prepare: Prepare |
             if frame is None:
                 continue
             if len(shown) in convert:
-                images[len(shown)] = _rgb(frame, prepare)
+                images[len(shown)] = _rgb(frame, reformatter, prepare)
                 turned = frame.rotation % 180 != 0
             shown.append(number)
             stamps.append(frame.pts)
@@ -286,11 +289,10 @@ def _sample_in_full(video: Video, count: int, choose: Choose, prepare: Prepare |
         if images.keys() >= set(chosen):
             break
         convert = set(chosen)
-    times = seconds(stamps, survey)
     return assemble(
         [images[i] for i in chosen],
         indices,
-        [times[i] for i in chosen],
+        seconds(stamps, chosen, survey),
         pictures=len(sound),
         promised=survey.missing + max(len(shown), survey.shown if damaged else 0),
         pixel_aspect=_pixel_aspect(video, turned),
@@ -367,9 +369,10 @@ def in_order_of_time(survey: Survey) -> list[int]:
     Where not all tell when, it is that of the file.
     """
     shown = [i for i, packet in enumerate(survey.packets) if packet.shown]
-    if any(survey.packets[i].pts is None for i in shown):
+    stamps = [packet.pts for packet in survey.packets]
+    if None in stamps and any(stamps[i] is None for i in shown):
         return shown
-    return sorted(shown, key=lambda i: _pts(survey.packets[i]))
+    return sorted(shown, key=cast("list[int]", stamps).__getitem__)
 
 
 def _pts(packet: Packet) -> int:
@@ -514,16 +517,22 @@ def _sound_pictures(
     return [position for position, number in enumerate(shown) if not hurt(number)]
 
 
-def seconds(stamps: Sequence[int | None], survey: Survey) -> list[float]:
-    """Return when each picture is shown, in seconds since the first."""
+def seconds(stamps: Sequence[int | None], chosen: Sequence[int], survey: Survey) -> list[float]:
+    """Return when some of the pictures are shown, in seconds since the first.
+
+    Args:
+        stamps: The time stamps of all pictures, in the order in which they are shown.
+        chosen: Positions of the pictures in question.
+        survey: Says what the stamps count, or, where they don't ascend, how fast pictures follow.
+    """
     known = [pts for pts in stamps if pts is not None]
-    if len(known) == len(stamps) and all(a < b for a, b in itertools.pairwise(known)):
-        return [float((pts - known[0]) * survey.time_base) for pts in known]
-    return [position / survey.rate for position in range(len(stamps))]
+    if len(known) == len(stamps) and all(map(operator.lt, known, known[1:])):
+        return [float((known[i] - known[0]) * survey.time_base) for i in chosen]
+    return [i / survey.rate for i in chosen]
 
 
-def _rgb(frame: av.VideoFrame, prepare: Prepare | None) -> Image:
-    image = frame.to_ndarray(format="rgb24", threads=1)
+def _rgb(frame: av.VideoFrame, reformatter: VideoReformatter, prepare: Prepare | None) -> Image:
+    image = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
     turned = np.asarray(np.rot90(image, round(frame.rotation / 90)), dtype=np.uint8)
     return turned if prepare is None else prepare(np.ascontiguousarray(turned))
 
