@@ -1,6 +1,7 @@
 """How fast is training? Our loop, a plain loop, and the limit of the device, side by side.
 
-    PYTHONPATH=src python benchmarks/train.py --out FOLDER [--quick] [--compile] [--seconds 6]
+    PYTHONPATH=src python benchmarks/train.py --out FOLDER [--compile] [--seconds 6]
+    PYTHONPATH=src python benchmarks/train.py --out FOLDER --case resnet18:224:16 --rounds 3
 
 For each backbone and size, in one process on one device:
 
@@ -11,7 +12,9 @@ For each backbone and size, in one process on one device:
 
 It writes FOLDER/train.csv line by line and then prints what the challenge's five super-image models
 would cost in hours on this device. Whatever does not fit in memory is tried with half the batch; a
-case that fails is a line that says so. Needs PyTorch, timm, NumPy, OpenCV, scikit-learn and pandas.
+case that fails is a line that says so. `--quick` takes small cases. On a CPU, a second is one of
+CPU time, so that other work beside it does less harm, and matrices are float32. `--rounds` measures
+in turns and takes the median. Needs PyTorch, timm, NumPy, OpenCV, scikit-learn and pandas.
 """
 
 import argparse
@@ -33,8 +36,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torch.utils.flop_counter import FlopCounterMode
 
+from cost import operations
 from qvpipe.config import BceSettings, ModelSettings, TrainSettings
 from qvpipe.learning.evaluate import choose_device, choose_precision
 from qvpipe.learning.fit import fit
@@ -98,6 +101,11 @@ class Bench:
     matrix_tflops: float
     seconds: float
     compile: bool
+    rounds: int
+
+    def clock(self) -> float:
+        """Return the seconds of a clock, on a CPU those in which this process computes."""
+        return time.process_time() if self.device.type == "cpu" else time.perf_counter()
 
     def row(self, case: Case, what: str, rate: float, recipe: TrainSettings, flops: float) -> Row:
         """Return the line of a measured rate in images a second."""
@@ -115,19 +123,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for train.csv")
     parser.add_argument("--quick", action="store_true", help="small cases, for a CPU")
+    parser.add_argument("--case", action="append", type=_case, help="BACKBONE:PX:BATCH")
+    parser.add_argument("--rounds", type=int, default=1, help="default: %(default)s")
     parser.add_argument("--compile", action="store_true", help="measure compiled networks too")
     parser.add_argument("--seconds", type=float, default=6, help="of each measurement")
     arguments = parser.parse_args()
     device = choose_device("auto")
-    rate = matrix_tflops(device, 1024 if arguments.quick else 8192)
-    bench = Bench(device, rate, arguments.seconds, arguments.compile)
-    print(f"{_name(device)}: {rate:.2f} TFLOP/s in bfloat16 matrices", flush=True)
+    rate = matrix_tflops(device, 1024 if device.type == "cpu" else 8192)
+    bench = Bench(device, rate, arguments.seconds, arguments.compile, arguments.rounds)
+    print(f"{_name(device)}: {rate:.3f} TFLOP/s in matrices", flush=True)
     arguments.out.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
     with (arguments.out / "train.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(asdict(Row("", 0, ""))))
         writer.writeheader()
-        for case in QUICK if arguments.quick else CASES:
+        for case in arguments.case or (QUICK if arguments.quick else CASES):
             for row in measured(case, bench):
                 rows.append(row)
                 writer.writerow(asdict(row))
@@ -139,16 +149,22 @@ def main() -> None:
 def measured(case: Case, bench: Bench) -> Iterator[Row]:
     """Give the lines of a case; whatever fails becomes a line too."""
     try:
-        flops = operations(case)
-        recipe, rate, rows = _limits(case, bench, flops)
-        yield from rows
-        yield _fitting(case, recipe, bench, flops, rate)
-        yield bench.row(case, "plain", *_plain(case, bench), flops)
+        flops = step_operations(case)
+        rounds = [list(_round(case, bench, flops)) for _ in range(bench.rounds)]
+        for rows in zip(*rounds, strict=True):
+            yield sorted(rows, key=lambda row: row.images_per_s)[len(rows) // 2]
     except Exception as error:
         message = " ".join(str(error).split())[:200]
         yield Row(case.backbone, case.size, "failed", note=f"{type(error).__name__}: {message}")
     finally:
         _clear(bench.device)
+
+
+def _round(case: Case, bench: Bench, flops: float) -> Iterator[Row]:
+    recipe, rate, rows = _limits(case, bench, flops)
+    yield from rows
+    yield _fitting(case, recipe, bench, flops, rate)
+    yield bench.row(case, "plain", *_plain(case, bench), flops)
 
 
 def _limits(case: Case, bench: Bench, flops: float) -> tuple[TrainSettings, float, list[Row]]:
@@ -214,6 +230,11 @@ def ours(case: Case, recipe: TrainSettings, bench: Bench, expected: float) -> fl
     _clear(bench.device)
     steps = max(4, int(expected * bench.seconds / recipe.batch_size))
     count = min(steps * recipe.batch_size, 20_000 // recipe.batch_size * recipe.batch_size)
+    marks: list[float] = []
+
+    def mark(_: object) -> None:
+        marks.append(bench.clock())
+
     fitted = fit(
         _network(case),
         _items(case, count, bench.device),
@@ -222,7 +243,12 @@ def ours(case: Case, recipe: TrainSettings, bench: Bench, expected: float) -> fl
         replace(recipe, epochs=2),
         bench.device,
         grid=3,
+        on_step=mark,
+        on_epoch=mark,
     )
+    if bench.device.type == "cpu":
+        # The marks are those of the steps of an epoch, then the epoch's own, twice over.
+        return count / (marks[-2] - marks[len(marks) // 2 - 1])
     return fitted.curve[-1].items_per_s
 
 
@@ -277,22 +303,20 @@ def _plain(case: Case, bench: Bench) -> tuple[float, TrainSettings]:
     return recipe.batch_size * _per_second(step, bench), recipe
 
 
-def operations(case: Case) -> float:
-    """Return the floating-point operations of a forward and backward pass of one picture."""
-    with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        network = _network(case)
-        network(torch.zeros(1, 1, 3, case.size, case.size, dtype=torch.uint8)).sum().backward()
-    return float(counter.get_total_flops())
+def step_operations(case: Case) -> float:
+    """Return the floating-point operations of a forward and a backward pass of one picture."""
+    return 3 * operations(_model(case))
 
 
 def matrix_tflops(device: torch.device, side: int) -> float:
-    """Return the device's rate of multiplying bfloat16 matrices, in TFLOP/s."""
-    one, other = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
+    """Return the device's rate of multiplying matrices, in TFLOP/s."""
+    kind = torch.float32 if device.type == "cpu" else torch.bfloat16
+    one, other = (torch.randn(side, side, device=device, dtype=kind) for _ in range(2))
 
     def step() -> None:
         torch.mm(one, other)
 
-    return 2 * side**3 * _per_second(step, Bench(device, 1.0, 1.0, False)) / 1e12
+    return 2 * side**3 * _per_second(step, Bench(device, 1.0, 1.0, False, 1)) / 1e12
 
 
 def _per_second(step: Callable[[], None], bench: Bench) -> float:
@@ -300,22 +324,24 @@ def _per_second(step: Callable[[], None], bench: Bench) -> float:
     for _ in range(3):
         step()
     _synchronise(bench.device)
-    start, done = time.perf_counter(), 0
-    while (passed := time.perf_counter() - start) < bench.seconds or done < 3:
+    start, done = bench.clock(), 0
+    while bench.clock() - start < bench.seconds or done < 3:
         step()
         done += 1
         # The queue to a GPU is long; without a stop the time would be that of filling it.
         if done % 8 == 0:
             _synchronise(bench.device)
     _synchronise(bench.device)
-    passed = time.perf_counter() - start
-    return done / passed
+    return done / (bench.clock() - start)
 
 
 def _network(case: Case) -> Network:
     torch.manual_seed(0)
-    settings = ModelSettings("superimage", case.size, case.backbone, pretrained="none")
-    return Network(settings, CLASSES, "none")
+    return Network(_model(case), CLASSES, "none")
+
+
+def _model(case: Case) -> ModelSettings:
+    return ModelSettings("superimage", case.size, case.backbone, pretrained="none")
 
 
 def _items(case: Case, count: int, device: torch.device) -> Items:
@@ -342,11 +368,16 @@ def _hours(rows: list[Row]) -> str:
     for case in WINNERS:
         found = table[(table["backbone"] == case.backbone) & (table["size"] == case.size)]
         known = not found.empty
-        speed = float(found["images_per_s"].max()) if known else rate * 1e12 / operations(case)
+        speed = float(found["images_per_s"].max()) if known else rate * 1e12 / step_operations(case)
         how = "measured" if known else "by operations"
         hours = pictures / speed / 3600
         lines.append(f"{case.backbone:24}{case.size:6} px{hours:9.1f} h  {how}")
     return "\n".join(lines)
+
+
+def _case(text: str) -> Case:
+    backbone, size, batch = text.split(":")
+    return Case(backbone, int(size), int(batch))
 
 
 def _line(row: Row) -> str:

@@ -306,7 +306,8 @@ class ComputeSettings:
     workers: Annotated[int, Between(0, 1024)] = 0
     """Processes that work on videos; 0 is one for each core. On a cluster, its cores count."""
     engine: Literal["local", "ray"] = "local"
-    """What runs the work on videos: processes of this machine, or Ray."""
+    """What runs the work on videos: processes of this machine, or Ray, which also trains members
+    and folds at once."""
     address: str | None = None
     """The Ray cluster, such as `10.0.0.1:6379`; None for Ray on this machine alone. Its machines
     see the repository and the raw videos under the same paths as this one."""

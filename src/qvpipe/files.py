@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PARAMS = Path("params.yaml")
+DATA = Path("data")
 INDEX = Path("data/index.csv")
 CLASSES = Path("data/classes.txt")
 FRAMES = Path("data/frames")

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from qvpipe import files
+from qvpipe.compute.cluster import at_once, share_of
 from qvpipe.compute.pool import each
 from qvpipe.config import ComputeSettings, Settings, as_tree
 from qvpipe.errors import QvpipeError
@@ -19,7 +20,7 @@ from qvpipe.stages.clean import clean
 from qvpipe.stages.frames import frames
 from qvpipe.stages.index import index
 from qvpipe.stages.superimages import superimages
-from tests.compute.hostile_work import fail, misbehave, where
+from tests.compute.hostile_work import begin, fail, misbehave, where
 
 ray = pytest.importorskip("ray")
 
@@ -94,6 +95,34 @@ def test_errors_and_what_is_lost_are_told_as_on_one_machine(two_nodes: TwoNodes)
         "needs more memory than a process may take (896 MiB)",
         "done",
     ]
+
+
+def test_long_work_is_done_at_once_and_begun_again_where_it_is_lost(
+    two_nodes: TwoNodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    places = [(str(tmp_path), how) for how in ("lost", "fail", "fine")]
+    ended = {how: outcome for (_, how), outcome in at_once(begin, places, two_nodes.compute)}
+    assert str(ended.pop("fail")) == "it is not allowed"
+    assert ended == {"lost": 1, "fine": 1}
+    assert (tmp_path / "begun").exists()
+
+
+@pytest.mark.parametrize(
+    ("nodes", "pieces", "device", "threads", "share"),
+    [
+        ([{"CPU": 8, "GPU": 4}], 10, "auto", 0, {"num_gpus": 1, "num_cpus": 1}),
+        ([{"CPU": 8, "GPU": 4}], 4, "cpu", 0, {"num_cpus": 2}),
+        ([{"CPU": 2}], 10, "auto", 0, {"num_cpus": 1}),
+        ([{"CPU": 16}], 5, "auto", 0, {"num_cpus": 3}),
+        ([{"CPU": 16}], 5, "auto", 1, {"num_cpus": 1}),
+        ([{"CPU": 2}, {"CPU": 4}], 1, "auto", 0, {"num_cpus": 4}),
+    ],
+)
+def test_work_has_a_gpu_or_its_share_of_the_cores(
+    nodes: list[dict[str, float]], pieces: int, device: str, threads: int, share: dict[str, float]
+) -> None:
+    assert share_of(nodes, pieces, device, threads) == share
 
 
 def test_a_lost_node_loses_nothing(two_nodes: TwoNodes) -> None:

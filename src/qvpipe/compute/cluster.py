@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any, NoReturn, TypeVar
@@ -60,6 +60,89 @@ def on_ray(
             yield outcome
 
 
+def at_once(
+    work: Callable[[Item, int], Result], items: Sequence[Item], compute: ComputeSettings
+) -> Generator[tuple[Item, Result | Exception]]:
+    """Do a few long pieces of work at once, and yield each with what came of it when it has ended.
+
+    In a cluster with GPUs each has one for itself. In one without they share the cores: each gets
+    `OMP_NUM_THREADS` of them where that is set, otherwise its even share. Work whose process or
+    machine is lost is begun again.
+
+    Args:
+        work: A function that the machines of the cluster can import; it is given an item and the
+            number of threads that it may use, and runs in a process of its own.
+        items: What it is called with.
+        compute: Says which cluster.
+
+    Raises:
+        QvpipeError: If Ray is not installed, or there is no such cluster.
+    """
+    with _connected(compute) as ray:
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        share = share_of(nodes, len(items), compute.device, _threads())
+        task = ray.remote(max_calls=1, max_retries=RETRIES, **share)(_do_there)
+        passed = {k: v for k, v in os.environ.items() if k.startswith(("DVC_", "MLFLOW_"))}
+        rest = _threads() or int(share["num_cpus"]), Path.cwd(), passed
+        under_way = {task.remote(work, item, *rest): item for item in items}
+        try:
+            while under_way:
+                (ended, *_), _ = ray.wait(list(under_way))
+                yield under_way.pop(ended), _ended(ray, ended)
+        finally:
+            # Work that is interrupted closes its run in MLflow, if it is given the time.
+            for reference in under_way:
+                ray.cancel(reference)
+            if under_way:
+                ray.wait(list(under_way), num_returns=len(under_way), timeout=10)
+
+
+def share_of(
+    nodes: Sequence[Mapping[str, float]], pieces: int, device: str, threads: int
+) -> dict[str, float]:
+    """Return what each of some pieces of work asks of a cluster.
+
+    Args:
+        nodes: What each of its machines has, as Ray names it.
+        pieces: How many there are.
+        device: What the settings want them to run on.
+        threads: How many threads each is told to use, 0 if it is not told.
+    """
+    if device != "cpu" and any(node.get("GPU") for node in nodes):
+        return {"num_gpus": 1, "num_cpus": 1}
+    cores = [int(node.get("CPU", 0)) for node in nodes]
+    # What no machine has alone would be waited for without end.
+    return {"num_cpus": max(1, min(threads or sum(cores) // pieces, max(cores)))}
+
+
+def _threads() -> int:
+    """Return how many threads PyTorch and NumPy are told to use, 0 if they are not told."""
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    return int(told) if told.isdecimal() else 0
+
+
+def _ended(ray: ModuleType, reference: Any) -> Any:  # noqa: ANN401 - whatever the work gives
+    """Return what came of a piece of work, be it an error."""
+    try:
+        outcome = _outcome(ray, reference)
+    except Exception as error:
+        return error
+    return QvpipeError(outcome.reason) if isinstance(outcome, Lost) else outcome
+
+
+def _do_there(
+    work: Callable[[Item, int], Result],
+    item: Item,
+    threads: int,
+    folder: Path,
+    environment: Mapping[str, str],
+) -> Result:
+    """Do a piece of work on a machine of the cluster."""
+    _enter(folder)
+    os.environ.update(environment)
+    return work(item, threads)
+
+
 def _outcome(ray: ModuleType, reference: Any) -> Any:  # noqa: ANN401 - whatever the work gives
     """Wait for what comes of an item."""
     try:
@@ -85,13 +168,7 @@ def _attempt_there(
     dvc_root: str | None,
 ) -> Result | Lost:
     """Do the work on a machine of the cluster, in the folder in which it would be done here."""
-    try:
-        os.chdir(folder)
-    except OSError as error:
-        raise QvpipeError(
-            f"{socket.gethostname()} of the Ray cluster cannot enter {folder} ({error.strerror}); "
-            "all its machines must see the repository under the same path"
-        ) from None
+    _enter(folder)
     if dvc_root:
         os.environ["DVC_ROOT"] = dvc_root
     prepare()
@@ -100,6 +177,16 @@ def _attempt_there(
             return attempt(work, item)
     except _TooLongError:
         return too_long(timeout_s or 0)
+
+
+def _enter(folder: Path) -> None:
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        raise QvpipeError(
+            f"{socket.gethostname()} of the Ray cluster cannot enter {folder} ({error.strerror}); "
+            "all its machines must see the repository under the same path"
+        ) from None
 
 
 class _TooLongError(BaseException):

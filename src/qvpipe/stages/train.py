@@ -1,6 +1,8 @@
 """Train one member without one fold: frames or super-images to a model and its predictions."""
 
 import argparse
+import os
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,13 +10,14 @@ from typing import Any
 import pandas as pd
 import safetensors.torch
 import torch
+from tqdm import tqdm
 
-from qvpipe import config, files, tracking
+from qvpipe import ahead, config, files, tracking
 from qvpipe.config import ModelSettings, Settings
-from qvpipe.errors import QvpipeError, run
+from qvpipe.errors import QvpipeError, one_line, run
 from qvpipe.inputs import Views, frame_views, superimage_views
 from qvpipe.learning import checkpoint, metrics
-from qvpipe.learning.distributed import World, joined
+from qvpipe.learning.distributed import ALONE, World, joined
 from qvpipe.learning.evaluate import choose_device
 from qvpipe.learning.fit import Epoch, Fit, fit
 from qvpipe.learning.items import Items, read_items
@@ -80,6 +83,44 @@ def train(settings: Settings, member: str, fold: int) -> None:
         f"train: {member} fold {fold}: {len(learned)} videos learned, {len(judged)} judged, "
         f"mAP {fitted.best.map:.3f} in epoch {fitted.best.number} of {len(fitted.curve)}"
     )
+
+
+def train_at_once(settings: Settings, member: str, fold: int) -> None:
+    """Train on Ray, with this member and fold, all others that DVC would have trained after it.
+
+    They are kept until their stages are run. One that fails lets the others end, and fails again
+    in its own stage.
+    """
+    from qvpipe.compute.cluster import at_once
+
+    this = (member, fold)
+    if not _kept(settings, *this).is_dir():
+        due = ahead.due("train")
+        others = [(n, k) for n in settings.members for k in settings.folds if f"{n}-{k}" in due]
+        jobs = [this, *(other for other in others if not _kept(settings, *other).is_dir())]
+        ended = at_once(partial(_train_apart, settings), jobs, settings.compute)
+        failed = {}
+        for job, error in tqdm(ended, f"train {len(jobs)} at once", len(jobs), unit=" trainings"):
+            if error:
+                failed[job] = error
+                print(f"\ntrain: {job[0]} fold {job[1]}: {one_line(error)}", file=sys.stderr)
+        if this in failed:
+            raise failed[this]
+    ahead.take(_kept(settings, *this))
+    reached = files.read_json(files.fold_metrics(member, fold))["map"]
+    print(f"train: {member} fold {fold}: trained on Ray, mAP {reached:.3f}")
+
+
+def _train_apart(settings: Settings, job: tuple[str, int], threads: int) -> None:
+    """Train a member without a fold and keep the result for the stage."""
+    torch.set_num_threads(threads)
+    with ahead.apart(_kept(settings, *job)):
+        train(settings, *job)
+
+
+def _kept(settings: Settings, member: str, fold: int) -> Path:
+    """Return where the result of a training is kept that was finished ahead of its stage."""
+    return _resume_file(settings, member, fold, _videos(fold), ALONE).with_suffix("")
 
 
 def _epochs_elsewhere(settings: Settings, member: str, fold: int) -> int:
@@ -206,7 +247,8 @@ def main() -> None:
             f"params.yaml trains the members {', '.join(settings.members)} and the folds "
             f"{', '.join(map(str, settings.folds))}; name one of each"
         )
-    train(settings, arguments.member, arguments.fold)
+    ahead_of_dvc = settings.compute.engine == "ray" and "DVC_STAGE" in os.environ
+    (train_at_once if ahead_of_dvc else train)(settings, arguments.member, arguments.fold)
 
 
 if __name__ == "__main__":
