@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from qvpipe.config import QVPIPE_MEANINGS
+from qvpipe.learning.metrics import average_precisions
 from qvpipe.video.images import resize
 
 Floats = NDArray[np.floating[Any]]
@@ -94,6 +94,10 @@ def precision_recall(truth: Targets, scores: Floats, classes: Sequence[str]) -> 
         scores: Probabilities, `[videos, classes]`.
         classes: Names in the order of the columns.
     """
+    # The stages that draw something else need not wait for it.
+    from sklearn.metrics import precision_recall_curve
+
+    reached = average_precisions(truth, scores)
     known = [i for i in range(len(classes)) if truth[:, i].any()]
     columns = min(6, len(known))
     rows = -(-len(known) // columns)
@@ -105,8 +109,7 @@ def precision_recall(truth: Targets, scores: Floats, classes: Sequence[str]) -> 
         precision, recall, _ = precision_recall_curve(truth[:, i], scores[:, i])
         axes.plot(recall, precision, drawstyle="steps-post", color=BLUE, linewidth=1.5)
         axes.axhline(truth[:, i].mean(), color=RED, linestyle="--", linewidth=1)
-        reached = average_precision_score(truth[:, i], scores[:, i])
-        axes.set_title(f"{_short(classes[i])}  AP {reached:.2f}", loc="left", fontsize=9)
+        axes.set_title(f"{_short(classes[i])}  AP {reached[i]:.2f}", loc="left", fontsize=9)
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1.03)
         axes.tick_params(labelsize=7)

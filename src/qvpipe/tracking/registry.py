@@ -148,13 +148,24 @@ def award(
             client.set_model_version_tag(model, version, key, value)
         made = client.update_model_version(model, version, description)
         client.set_tag(str(made.run_id), "mlflow.note.content", description)
-        client.set_registered_model_alias(model, alias, version)
+        _set_alias(client, model, alias, version)
         if alias == "champion" and (better := _better_rival(client, model, version, met)):
-            client.set_registered_model_alias(model, "champion", better)
-            client.set_registered_model_alias(model, "challenger", version)
+            _set_alias(client, model, "champion", better)
+            _set_alias(client, model, "challenger", version)
             alias = "challenger"
         client.set_model_version_tag(model, version, STANDING, alias)
     return alias
+
+
+def _set_alias(client: "MlflowClient", model: str, alias: str, version: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.set_registered_model_alias(model, alias, version)
+    except MlflowException:
+        # Of two clients that make a new alias at once MLflow refuses one; the second time it is
+        # there, and moves.
+        client.set_registered_model_alias(model, alias, version)
 
 
 def _better_rival(client: "MlflowClient", model: str, version: str, met: Contest) -> str | None:
