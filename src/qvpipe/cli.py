@@ -156,11 +156,10 @@ def report(arguments: argparse.Namespace) -> int:
     """Examine videos and write what was found as one HTML file."""
     from datetime import datetime
 
-    from tqdm import tqdm
-
     from qvpipe import tracking
     from qvpipe.inference import report as reports
     from qvpipe.inference.batch import collect
+    from qvpipe.inference.examine import examine_all
     from qvpipe.video.labels import read_labels
 
     videos = collect(arguments.videos, sys.stdin)
@@ -170,10 +169,8 @@ def report(arguments: argparse.Namespace) -> int:
     # Read before the long work, so that a mistake shows at once.
     names = reports.read_names(arguments.names, classes) if arguments.names else None
     labels = read_labels(arguments.labels, classes) if arguments.labels else None
-    moments = reports.moments_of_each(len(videos))
-    found = [
-        reports.examine(predictor, video, moments) for video in tqdm(videos, "report", unit="video")
-    ]
+    compute = ComputeSettings(workers=arguments.workers, device=arguments.device)
+    found = list(examine_all(predictor, videos, reports.moments_of_each(len(videos)), compute))
     page = reports.Report(
         videos=found,
         classes=classes,
@@ -281,6 +278,12 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_workers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--workers", type=int, default=0, help="processes that read; default: one for each core"
+    )
+
+
 def _threshold(text: str) -> tuple[str, float]:
     name, _, value = text.rpartition("=")
     return name, float(value)
@@ -324,9 +327,7 @@ def _parser() -> argparse.ArgumentParser:
     foretell.add_argument("--members", nargs="+", metavar="MEMBER", help="default: all")
     foretell.add_argument("--tta", action="store_true", help="look at mirrored pictures as well")
     foretell.add_argument("--batch-size", type=int, default=16, help="default: %(default)s")
-    foretell.add_argument(
-        "--workers", type=int, default=0, help="processes that read; default: one for each core"
-    )
+    _add_workers(foretell)
     foretell.add_argument(
         "--engine", choices=("local", "ray"), default="local", help="what reads; default: local"
     )
@@ -357,6 +358,7 @@ def _parser() -> argparse.ArgumentParser:
     sheet.add_argument(
         "--names", type=Path, help="CSV with the columns class and name: what classes are called"
     )
+    _add_workers(sheet)
     sheet.set_defaults(command=report)
 
     page = commands.add_parser("app", help="serve a page on which a video is dropped")

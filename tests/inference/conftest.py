@@ -113,7 +113,7 @@ def registered(pipeline: Path, bundle: Path) -> Registered:
         experiment = client.create_experiment("qvpipe", (pipeline / "mlruns").as_uri())
         run = client.create_run(experiment).info.run_id
         version = tracking.register(SETTINGS, run, bundle, {"map": "0.5"})
-        tracking.award("qvpipe", version, "champion", {}, "")
+        tracking.award("qvpipe", version, tracking.contest("qvpipe"), "champion", {}, "")
     return model
 
 

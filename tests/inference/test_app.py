@@ -13,8 +13,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from qvpipe.errors import QvpipeError
 from qvpipe.inference import app
+from qvpipe.inference.examine import examine
 from qvpipe.inference.predictor import Predictor
-from qvpipe.inference.report import examine
 from tests.conftest import RenderClip
 from tests.inference.conftest import Registered
 

@@ -16,8 +16,6 @@ from playwright.sync_api import Browser
 from qvpipe.cli import PARTLY_FAILED
 from qvpipe.errors import QvpipeError
 from qvpipe.inference import report as reports
-from qvpipe.inference.intake import see
-from qvpipe.inference.predictor import Predictor
 from qvpipe.inference.report import (
     ClassResult,
     Moment,
@@ -201,28 +199,6 @@ def test_a_wrong_file_of_names_is_refused(
 )
 def test_clock(seconds: float, text: str) -> None:
     assert reports.clock(seconds) == text
-
-
-def test_a_video_is_examined(ensemble: Predictor, videos: Path) -> None:
-    result = reports.examine(ensemble, str(videos / "0.mp4"), 2)
-    (prediction,) = ensemble.predict(
-        [("0", see(str(videos / "0.mp4"), ensemble.settings, ["still", "grid"]))]
-    )
-    assert {c.name: c.probability for c in result.classes} == prediction.probabilities
-    assert {c.name for c in result.found} == set(prediction.labels) != set()
-    assert [c.threshold for c in result.classes] == [0.6, 0.4, 0.0001]
-    assert result.duration_s == pytest.approx(12 / 25)
-    assert result.superimage is not None
-    assert result.superimage.jpeg.startswith(b"\xff\xd8")
-    moments = {c.name: c.moments for c in result.found}
-    assert {len(seen) for name, seen in moments.items() if name != "normal"} == {2}
-    assert all(0 <= m.time_s < result.duration_s for seen in moments.values() for m in seen)
-
-
-def test_a_broken_video_is_a_result_with_a_reason(ensemble: Predictor, videos: Path) -> None:
-    result = reports.examine(ensemble, str(videos / "broken.mp4"), 2)
-    assert result.error == "broken.mp4 is empty (0 bytes)"
-    assert result.classes == ()
 
 
 def test_the_command_writes_what_it_found_and_what_failed(

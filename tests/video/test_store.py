@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from qvpipe.config import FramesSettings
-from qvpipe.video.images import shrink
+from qvpipe.video.images import encode_jpeg, shrink
 from qvpipe.video.quality import facts
 from qvpipe.video.reader import Sample, VideoError
 from qvpipe.video.store import Origin, pack, read_facts, read_origin, unpack
@@ -107,3 +107,51 @@ def test_a_damaged_zip_is_an_error_that_says_what_to_do(sample: Sample, tmp_path
         unpack(tmp_path / "absent.zip")
     with pytest.raises(VideoError, match=r"absent\.zip cannot be read"):
         read_facts(tmp_path / "absent.zip")
+
+
+FRAME = "00000_index000002_time0000.080_sharpness12.5_phash0123456789abcdef.jpg"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../outside.jpg", "/etc/outside.jpg", f"../{FRAME}", f"folder/{FRAME}", f"{FRAME}\n", "a.txt"],
+)
+def test_a_zip_with_anything_but_frames_is_refused_and_nothing_of_it_written(
+    sample: Sample, name: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    path = folder / "a.zip"
+    path.write_bytes(pack(sample, SETTINGS, "c0ffee"))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(name, b"hostile")
+    for read in (unpack, read_facts):
+        with pytest.raises(
+            VideoError, match=r"a\.zip cannot be read .*is no stored frame"
+        ) as error:
+            read(path)
+        assert "\n" not in str(error.value)
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [path]
+
+
+def test_a_zip_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(FRAME, bytes(10**7))
+    assert path.stat().st_size < 10**5
+    with pytest.raises(VideoError, match=r"a\.zip cannot be read .*is no stored frame"):
+        unpack(path)
+
+
+def test_a_zip_without_frames_or_with_frames_of_several_sizes_is_refused(
+    sample: Sample, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.zip"
+    zipfile.ZipFile(path, "w").close()
+    with pytest.raises(VideoError, match=r"a\.zip cannot be read"):
+        unpack(path)
+    path.write_bytes(pack(sample, SETTINGS, "c0ffee"))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(FRAME.replace("00000", "00009", 1), encode_jpeg(sample.frames[0], 90))
+    with pytest.raises(VideoError, match=r"a\.zip cannot be read"):
+        unpack(path)

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from qvpipe.errors import QvpipeError
+from qvpipe.inference.examine import examine
 from qvpipe.inference.report import (
     Report,
     VideoResult,
     class_names,
-    examine,
     model_facts,
     moments_of_each,
     render,

@@ -6,12 +6,11 @@ from pathlib import Path
 
 from qvpipe.compute.pool import each
 from qvpipe.config import ComputeSettings
-from qvpipe.inference.intake import see
+from qvpipe.inference.intake import lost, see
 from qvpipe.inference.journal import Journal
 from qvpipe.inference.predictor import Options, Prediction, Predictor
 from qvpipe.inference.tables import check_names, choose_writer
 from qvpipe.video.find import find_videos
-from qvpipe.video.reader import VideoError
 
 STDIN = "-"
 """Stands for a list of paths on standard input."""
@@ -65,17 +64,13 @@ def predict_files(
         work = partial(see, settings=predictor.settings, members=options.members)
         seen = each(
             work, left, compute, "predict",
-            timeout_s=predictor.settings.frames.timeout_s, lost=_lost,
+            timeout_s=predictor.settings.frames.timeout_s, lost=lost,
         )  # fmt: skip
         for prediction in predictor.predict(zip(left, seen, strict=True), options):
             journal.add(prediction)
         predictions = [found for video in videos if (found := journal.get(video)) is not None]
         write(out, predictions, predictor.classes)
     return predictions
-
-
-def _lost(video: str, reason: str) -> VideoError:
-    return VideoError(f"{Path(video).name} {reason}")
 
 
 def _collect(paths: Iterable[str], listed: Iterable[str]) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """When and where a class is seen in a video: moments, frames and boxes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,9 +13,10 @@ from torch import Tensor
 from qvpipe.inference.gradcam import Heat, heat_maps
 from qvpipe.inference.intake import check_length
 from qvpipe.inference.predictor import Prediction, Predictor
-from qvpipe.inputs import Examined, examine
+from qvpipe.inputs import Examined, Views, examine
 from qvpipe.learning.ensemble import Floats
 from qvpipe.learning.evaluate import predict
+from qvpipe.learning.network import Network
 from qvpipe.video.images import Image, square
 
 EDGE = 0.5
@@ -84,23 +85,22 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a member sees of a class, for some of the candidate frames.
+    """What a member sees of a class, in some of the candidate frames.
 
     Attributes:
-        positions: Which frames.
-        strengths: How much speaks for the class in each; together 1.
-        heats: Where, 0 or more, `[rows, columns]` each.
+        strengths: How much speaks for the class in each, by the frame's position; together 1.
+        heats: Gives where it does in frames at some of the positions, 0 or more, `[rows, columns]`
+            each. It is asked for a few alone, since it costs much more.
     """
 
-    positions: Sequence[int]
-    strengths: Floats
-    heats: Sequence[Heat]
+    strengths: Mapping[int, float]
+    heats: Callable[[Sequence[int]], Sequence[Heat]]
 
 
 def explain(
     predictor: Predictor, path: Path, classes: Sequence[str] | None = None, moments: int = 3
 ) -> Explanation:
-    """Explain a prediction.
+    """Explain what an ensemble says of a video file.
 
     Args:
         predictor: The ensemble.
@@ -113,101 +113,136 @@ def explain(
         QvpipeError: If a backbone cannot be explained.
     """
     check_length(path)
-    settings, members = predictor.settings, list(predictor.networks)
-    examined = examine(path, settings, full_size=True)
-    views = examined.views(settings, members)
+    examined = examine(path, predictor.settings, full_size=True)
+    views = examined.views(predictor.settings, list(predictor.networks))
     (prediction,) = predictor.predict([(str(path), views)])
-    probabilities = prediction.probabilities
+    return explain_prediction(predictor, examined, views, prediction, classes, moments)
+
+
+def explain_prediction(
+    predictor: Predictor,
+    examined: Examined,
+    views: Mapping[str, Views],
+    prediction: Prediction,
+    classes: Sequence[str] | None = None,
+    moments: int = 3,
+) -> Explanation:
+    """Explain a prediction that has been made; see `explain`.
+
+    Args:
+        predictor: The ensemble that made it.
+        examined: The video.
+        views: What each member saw of it.
+        prediction: What was said.
+        classes: See `explain`.
+        moments: See `explain`.
+
+    Raises:
+        QvpipeError: If a backbone cannot be explained.
+    """
+    settings, probabilities = predictor.settings, prediction.probabilities
     names = classes or prediction.labels or [max(probabilities, key=lambda c: probabilities[c])]
-    scores = {
-        member: _frame_scores(predictor, examined, member)
-        for member in members
+    pictures = {
+        member: _frame_pictures(predictor, examined, member)
+        for member in predictor.networks
         if settings.models[member].input == "frames"
     }
+    scores = {
+        member: _frame_scores(predictor, frames, member) for member, frames in pictures.items()
+    }
+
+    def seeing(name: str) -> Seeing:
+        if name == predictor.rules["normal"]:
+            return Seeing(name, ())
+        target = predictor.classes.index(name)
+        evidence = {
+            member: _in_frames(networks, pictures[member], scores[member][:, target], target)
+            if member in pictures
+            else _in_superimage(predictor, examined, views[member], member, target)
+            for member, networks in predictor.networks.items()
+        }
+        weights = [float(predictor.rules["members"][member]) for member in evidence]
+        return Seeing(name, _moments(examined, list(evidence.values()), weights, moments))
+
     return Explanation(
         prediction,
-        tuple(_seeing(predictor, examined, scores, name, moments) for name in names),
+        tuple(seeing(name) for name in names),
         examined.sample.times,
         scores,
         examined.superimage(settings.superimages),
     )
 
 
-def _seeing(
-    predictor: Predictor, examined: Examined, scores: dict[str, Floats], name: str, most: int
-) -> Seeing:
-    if name == predictor.rules["normal"]:
-        return Seeing(name, ())
-    target = predictor.classes.index(name)
-    weights, found = [], []
-    for member in predictor.networks:
-        weights.append(predictor.rules["members"][member])
-        found.append(
-            _in_frames(predictor, examined, member, scores[member][:, target], target)
-            if member in scores
-            else _in_superimage(predictor, examined, member, target)
-        )
+def _moments(
+    examined: Examined, found: Sequence[Evidence], weights: Sequence[float], most: int
+) -> tuple[Moment, ...]:
+    """Return the frames in which members of some weights see most of a class."""
     # Where a super-image is looked at, its tiles are what all members are asked about.
-    positions = sorted(set.intersection(*(set(evidence.positions) for evidence in found)))
+    positions = sorted(set.intersection(*(set(evidence.strengths) for evidence in found)))
     strengths = {
         position: sum(
-            weight * _at(evidence, position)[0]
+            weight * evidence.strengths[position]
             for weight, evidence in zip(weights, found, strict=True)
         )
         for position in positions
     }
     total = sum(strengths.values()) or 1.0
     best = sorted(positions, key=lambda position: -strengths[position])[:most]
-    return Seeing(
-        name,
-        tuple(
-            _moment(
-                examined,
-                position,
-                strengths[position] / total,
-                [_at(evidence, position)[1] for evidence in found],
-                weights,
-            )
-            for position in best
-        ),
+    heats = zip(*(evidence.heats(best) for evidence in found), strict=True)
+    return tuple(
+        _moment(examined, position, strengths[position] / total, of_members, weights)
+        for position, of_members in zip(best, heats, strict=True)
     )
 
 
-def _frame_scores(predictor: Predictor, examined: Examined, member: str) -> Floats:
-    """Return the probability of each class in each candidate frame, `[frames, classes]`."""
-    pictures = _frame_pictures(predictor, examined, member)[:, np.newaxis]
-    folds = [predict(n, pictures, 16, predictor.device) for n in predictor.networks[member]]
-    return torch.stack(folds).mean(dim=0).double().numpy()
-
-
 def _frame_pictures(predictor: Predictor, examined: Examined, member: str) -> Tensor:
+    """Return all candidate frames as a frame-wise member sees them, uint8 `[frames, 3, h, w]`."""
     size = predictor.settings.models[member].size
     pictures = np.stack([square(frame, size, "squash") for frame in examined.stored.frames])
     return torch.from_numpy(pictures).permute(0, 3, 1, 2)
 
 
+def _frame_scores(predictor: Predictor, pictures: Tensor, member: str) -> Floats:
+    """Return the probability of each class in each candidate frame, `[frames, classes]`."""
+    items = pictures[:, np.newaxis]
+    folds = [predict(n, items, len(items), predictor.device) for n in predictor.networks[member]]
+    return torch.stack(folds).mean(dim=0).double().numpy()
+
+
 def _in_frames(
-    predictor: Predictor, examined: Examined, member: str, scores: Floats, target: int
+    networks: Sequence[Network], pictures: Tensor, scores: Floats, target: int
 ) -> Evidence:
-    pictures = _frame_pictures(predictor, examined, member)
-    heats = heat_maps(predictor.networks[member], pictures, target)
-    return Evidence(range(len(heats)), scores / max(scores.sum(), 1e-12), list(heats))
+    shares = scores / max(scores.sum(), 1e-12)
+
+    def heats(positions: Sequence[int]) -> Sequence[Heat]:
+        return list(heat_maps(networks, pictures[list(positions)], target))
+
+    return Evidence(dict(enumerate(shares)), heats)
 
 
-def _in_superimage(predictor: Predictor, examined: Examined, member: str, target: int) -> Evidence:
+def _in_superimage(
+    predictor: Predictor, examined: Examined, views: Views, member: str, target: int
+) -> Evidence:
     settings = predictor.settings
-    (view,) = examined.views(settings, [member])[member]
+    (view,) = views
     picture = torch.from_numpy(view).permute(2, 0, 1)
     (heat,) = heat_maps(predictor.networks[member], picture[np.newaxis], target)
     grid, tile = settings.superimages.grid, view.shape[0] // settings.superimages.grid
     whole = cv2.resize(heat, view.shape[:2], interpolation=cv2.INTER_LINEAR)
     tiles = whole.reshape(grid, tile, grid, tile).swapaxes(1, 2).reshape(-1, tile, tile)
     height, width = examined.stored.frames.shape[1:3]
-    heats = [_inner(one, width, height, settings.superimages.fit) for one in tiles]
-    strengths = np.array([one.mean() for one in heats])
-    return Evidence(
-        examined.tiles(settings.superimages), strengths / max(strengths.sum(), 1e-12), heats
-    )
+    inner = [_inner(one, width, height, settings.superimages.fit) for one in tiles]
+    shares = np.array([one.mean() for one in inner])
+    shares /= max(shares.sum(), 1e-12)
+    # A short video may show a frame on several tiles.
+    tiles_of: dict[int, list[int]] = {}
+    for number, position in enumerate(examined.tiles(settings.superimages)):
+        tiles_of.setdefault(position, []).append(number)
+
+    def heats(positions: Sequence[int]) -> Sequence[Heat]:
+        return [inner[max(tiles_of[p], key=lambda i: float(shares[i]))] for p in positions]
+
+    return Evidence({p: float(shares[numbers].sum()) for p, numbers in tiles_of.items()}, heats)
 
 
 def _inner(tile: Heat, width: int, height: int, fit: Literal["squash", "letterbox"]) -> Heat:
@@ -218,13 +253,6 @@ def _inner(tile: Heat, width: int, height: int, fit: Literal["squash", "letterbo
     across, down = (max(1, round(edge * side / longer)) for edge in (width, height))
     top, left = (side - down) // 2, (side - across) // 2
     return tile[top : top + down, left : left + across]
-
-
-def _at(evidence: Evidence, position: int) -> tuple[float, Heat]:
-    """Return strength and heat of a frame; a short video may show it on several tiles."""
-    here = [i for i, other in enumerate(evidence.positions) if other == position]
-    best = max(here, key=lambda i: float(evidence.strengths[i]))
-    return float(sum(evidence.strengths[i] for i in here)), evidence.heats[best]
 
 
 def _moment(

@@ -3,13 +3,31 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 
 from qvpipe.config import Settings
-from qvpipe.inputs import Views, video_views
+from qvpipe.inputs import Examined, Views, examine, video_views
 from qvpipe.video.packets import VideoError, promised_length_s
+from qvpipe.video.reader import probe
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A video file of which more is to be told than what its members see.
+
+    Attributes:
+        examined: Its frames, as large as they are stored.
+        views: What each member sees.
+        duration_s: Its length in seconds.
+    """
+
+    examined: Examined
+    views: Mapping[str, Views]
+    duration_s: float
+
 
 Seen = Mapping[str, Views] | VideoError
 """What each member sees of a video, or why it cannot be read."""
@@ -41,6 +59,29 @@ def see_file(path: Path, settings: Settings, members: Sequence[str]) -> Seen:
             return video_views(path, settings, members)
     except VideoError as error:
         return error
+
+
+def look(video: str, settings: Settings) -> Looked | VideoError:
+    """Return the frames of a video, given as a path that may come from anybody."""
+    try:
+        path = permitted(video)
+        with decoding(path):
+            check_length(path)
+            examined = examine(path, settings)
+            # One array instead of two goes from process to process.
+            sample = replace(examined.sample, frames=examined.stored.frames)
+            return Looked(
+                replace(examined, sample=sample),
+                examined.views(settings, settings.members),
+                probe(path).duration_s,
+            )
+    except VideoError as error:
+        return error
+
+
+def lost(video: str, reason: str) -> VideoError:
+    """Return why a video cannot be read that was given up; see `compute.pool.each`."""
+    return VideoError(f"{Path(video).name} {reason}")
 
 
 @contextmanager

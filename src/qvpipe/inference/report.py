@@ -17,11 +17,9 @@ from sklearn.metrics import precision_recall_curve, precision_recall_fscore_supp
 
 from qvpipe.config import QVPIPE_MEANINGS
 from qvpipe.errors import QvpipeError
-from qvpipe.inference.intake import decoding, permitted
 from qvpipe.learning.metrics import Floats, Targets, average_precisions
 from qvpipe.video.images import Image, encode_jpeg, resize
 from qvpipe.video.labels import Labels
-from qvpipe.video.reader import VideoError, probe
 
 if TYPE_CHECKING:
     from qvpipe.inference.predictor import Predictor
@@ -224,50 +222,6 @@ def stylesheet() -> str:
 def moments_of_each(videos: int) -> int:
     """Return how many moments of each class a report of so many videos shows."""
     return 1 if videos >= MANY else 3
-
-
-def examine(predictor: "Predictor", video: str, moments: int) -> VideoResult:
-    """Return what a model says of a video file, or why it says nothing.
-
-    Args:
-        predictor: The model.
-        video: Path of the file.
-        moments: How many moments of each class are wanted at most.
-    """
-    from qvpipe.inference.explain import explain
-    from qvpipe.inference.pictures import draw
-
-    try:
-        path = permitted(video)
-        with decoding(path):
-            explanation = explain(predictor, path, moments=moments)
-            duration_s = probe(path).duration_s
-    except VideoError as error:
-        return VideoResult(video, error=str(error))
-    prediction = explanation.prediction
-    seen = {
-        seeing.name: tuple(
-            Moment(moment.time_s, moment.index, Picture.of(draw(moment), MOMENT_WIDTH))
-            for moment in seeing.moments
-        )
-        for seeing in explanation.seeings
-    }
-    return VideoResult(
-        video,
-        classes=tuple(
-            ClassResult(
-                name=name,
-                probability=probability,
-                threshold=predictor.rules["thresholds"][name],
-                found=name in prediction.labels,
-                moments=seen.get(name, ()),
-            )
-            for name, probability in prediction.probabilities.items()
-        ),
-        duration_s=duration_s,
-        superimage=Picture.of(explanation.superimage, SUPERIMAGE_SIDE),
-        tiles=predictor.settings.superimages.grid**2,
-    )
 
 
 def model_facts(predictor: "Predictor") -> dict[str, str]:

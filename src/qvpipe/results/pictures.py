@@ -6,15 +6,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from qvpipe import files
-from qvpipe.results import plots
-from qvpipe.video.images import decode_jpeg
+from qvpipe.results import examples, plots
+from qvpipe.video.images import Image, decode_jpeg, encode_jpeg
 
 SHOWN = 4
 """Super-images in a row of examples."""
+
+QUALITY = 85
+"""Of the JPEGs of examples."""
 
 
 def draw(
@@ -46,8 +48,9 @@ def draw(
         figure.savefig(folder / name, dpi=110)
     for column, name in enumerate(classes):
         if truth[:, column].any():
-            figure = _examples(videos["video"].to_numpy(), truth, scores, classes, column)
-            figure.savefig(folder / "examples" / f"{column:02}_{_safe(name)}.jpg", dpi=80)
+            sheet = _examples(videos["video"].to_numpy(), truth, scores, classes, column)
+            path = folder / "examples" / f"{column:02}_{_safe(name)}.jpg"
+            path.write_bytes(encode_jpeg(sheet, QUALITY))
 
 
 def _examples(
@@ -56,13 +59,13 @@ def _examples(
     scores: NDArray[np.floating[Any]],
     classes: Sequence[str],
     column: int,
-) -> Figure:
+) -> Image:
     """Draw the best, the worst and the most confidently wrong super-images of a class."""
     surest = np.argsort(-scores[:, column], kind="stable")
     have = surest[truth[surest, column] == 1]
     lack = surest[truth[surest, column] == 0]
 
-    def shown(chosen: NDArray[np.intp]) -> plots.Images:
+    def shown(chosen: NDArray[np.intp]) -> examples.Captioned:
         return [
             (
                 decode_jpeg(files.superimage(videos[i]).read_bytes()),
@@ -76,7 +79,7 @@ def _examples(
         "worst: it is there, and least sure": shown(have[::-1][:SHOWN]),
         "most confidently wrong: it is not there, and surest": shown(lack[:SHOWN]),
     }
-    return plots.examples(classes[column], rows)
+    return examples.sheet(plots.class_title(classes[column]), rows)
 
 
 def _labels(row: NDArray[np.int64], classes: Sequence[str]) -> str:

@@ -9,15 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from qvpipe.config import QVPIPE_MEANINGS
+from qvpipe.learning.metrics import average_precisions
 from qvpipe.video.images import resize
 
 Floats = NDArray[np.floating[Any]]
 Targets = NDArray[np.integer[Any]]
-Images = Sequence[tuple[NDArray[np.uint8], str]]
-"""Pictures `[height, width, 3]`, RGB, each with what is written above it."""
 
 BLUE, RED, GREY = "#2a7f9e", "#b5482a", "#8a8f94"
 COLOURS = (BLUE, RED, "#5d8f3c", "#8259a6", "#c08a1e", "#4a4f55")
@@ -41,7 +39,7 @@ def per_class_ap(
         chance: mAP of scores without any knowledge, drawn as a line.
     """
     known = sorted(((ap, name) for name, ap in per_class.items() if ap is not None))
-    names = [f"{_title(name)}  ({positives[name]})" for _, name in known]
+    names = [f"{class_title(name)}  ({positives[name]})" for _, name in known]
     figure = Figure(figsize=(8, 1.2 + 0.32 * len(names)), layout="constrained")
     axes = figure.subplots()
     bars = axes.barh(names, [ap for ap, _ in known], color=BLUE)
@@ -66,7 +64,7 @@ def classes_by_folds(classes: Sequence[str], counts: NDArray[np.int64]) -> Figur
     folds = counts.shape[1]
     shares = folds * counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     names = [
-        f"{name} {QVPIPE_MEANINGS.get(name, '')}".strip() + f"  ({total})"
+        f"{class_title(name)}  ({total})"
         for name, total in zip(classes, counts.sum(axis=1).tolist(), strict=True)
     ]
     figure = Figure(figsize=(3.6 + 0.8 * folds, 1.4 + 0.3 * len(names)), layout="constrained")
@@ -96,6 +94,10 @@ def precision_recall(truth: Targets, scores: Floats, classes: Sequence[str]) -> 
         scores: Probabilities, `[videos, classes]`.
         classes: Names in the order of the columns.
     """
+    # The stages that draw something else need not wait for it.
+    from sklearn.metrics import precision_recall_curve
+
+    reached = average_precisions(truth, scores)
     known = [i for i in range(len(classes)) if truth[:, i].any()]
     columns = min(6, len(known))
     rows = -(-len(known) // columns)
@@ -107,8 +109,7 @@ def precision_recall(truth: Targets, scores: Floats, classes: Sequence[str]) -> 
         precision, recall, _ = precision_recall_curve(truth[:, i], scores[:, i])
         axes.plot(recall, precision, drawstyle="steps-post", color=BLUE, linewidth=1.5)
         axes.axhline(truth[:, i].mean(), color=RED, linestyle="--", linewidth=1)
-        reached = average_precision_score(truth[:, i], scores[:, i])
-        axes.set_title(f"{_short(classes[i])}  AP {reached:.2f}", loc="left", fontsize=9)
+        axes.set_title(f"{_short(classes[i])}  AP {reached[i]:.2f}", loc="left", fontsize=9)
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1.03)
         axes.tick_params(labelsize=7)
@@ -275,29 +276,6 @@ def reliability(truth: Targets, scores: Floats, bins: int = 10) -> Figure:
     return figure
 
 
-def examples(name: str, rows: Mapping[str, Images]) -> Figure:
-    """Draw super-images of a class in rows.
-
-    Args:
-        name: Of the class.
-        rows: What each row shows, and its pictures.
-    """
-    columns = max(len(pictures) for pictures in rows.values())
-    figure = Figure(figsize=(2.6 * columns, 3.3 * len(rows) + 0.4))
-    figure.set_layout_engine("constrained", h_pad=0.12)
-    figure.suptitle(_title(name), fontsize=12, x=0.01, ha="left")
-    parts = figure.subfigures(len(rows), 1, squeeze=False)
-    for part, (title, pictures) in zip(parts.flat, rows.items(), strict=True):
-        part.suptitle(title, fontsize=10, x=0.01, ha="left", color=RED)
-        panels = part.subplots(1, columns, squeeze=False)
-        for axes in panels.flat:
-            axes.set_axis_off()
-        for axes, (picture, caption) in zip(panels.flat, pictures, strict=False):
-            axes.imshow(picture)
-            axes.set_title(caption, fontsize=8, loc="left")
-    return figure
-
-
 def comparison(maps: pd.DataFrame, per_class: pd.DataFrame) -> Figure:
     """Draw the mAP of members and ensemble, and the average precision of classes, side by side.
 
@@ -309,7 +287,7 @@ def comparison(maps: pd.DataFrame, per_class: pd.DataFrame) -> Figure:
     left, right = figure.subplots(1, 2, width_ratios=[2, 3])
     for axes, table, title in (
         (left, maps, "mAP"),
-        (right, per_class.rename(index=_title), "Average precision by class, ensemble"),
+        (right, per_class.rename(index=class_title), "Average precision by class, ensemble"),
     ):
         table = table[::-1]
         height = 0.8 / table.shape[1]
@@ -334,7 +312,8 @@ def _short(name: str) -> str:
     return name if len(name) <= 14 else f"{name[:13]}…"
 
 
-def _title(name: str) -> str:
+def class_title(name: str) -> str:
+    """Return a class name with what it means, where it is a code."""
     return f"{name} {QVPIPE_MEANINGS.get(name, '')}".strip()
 
 

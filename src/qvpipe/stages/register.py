@@ -26,15 +26,18 @@ def register(settings: Settings) -> None:
         tracking.ensemble_run(settings, result, _artifacts(Path(folder) / "artifacts")) as parent,
     ):
         bundle = lay_bundle(settings, Path(folder) / "bundle")
-        tags = {"index": index, "map": repr(result["map"])}
+        folds = ", ".join(map(str, settings.folds))
+        tags = {"index": index, "folds": folds, "map": repr(result["map"])}
         version = tracking.register(settings, parent, bundle, tags)
         with tracking.alone():
-            standing = _standing(tracking.champion(model), index, result["map"])
+            met = tracking.contest(model)
+            standing = _standing(met.champion, index, result["map"])
             card = model_card(settings, result, _positives(), index, standing.reason)
-            tracking.award(model, version, standing.alias, standing.tags, card)
+            alias = tracking.award(model, version, met, standing.alias, standing.tags, card)
+    beaten = "" if alias == standing.alias else "; a better one was registered at the same time"
     print(
-        f"register: {model} version {version} is the {standing.alias}, mAP {result['map']:.3f}; "
-        f"{standing.reason}"
+        f"register: {model} version {version} is the {alias}, mAP {result['map']:.3f}; "
+        f"{standing.reason}{beaten}"
     )
 
 
@@ -68,7 +71,7 @@ def _standing(champion: Champion | None, index: str, score: float) -> Standing:
     return Standing(
         "champion" if found.value > 0 else "challenger",
         f"{found.value:+.3f} mAP against {name}, 95 % interval {ends}",
-        {"against": champion.version, "difference": f"{found.value:+.3f}", "interval": ends},
+        {"difference": f"{found.value:+.3f}", "interval": ends},
     )
 
 

@@ -2,10 +2,11 @@
 
 from qvpipe.tracking.registry import (
     Champion,
+    Contest,
     alone,
     award,
-    champion,
     choices,
+    contest,
     describe,
     download,
     export,
@@ -19,11 +20,12 @@ from qvpipe.tracking.server import tracking_uri
 
 __all__ = [
     "Champion",
+    "Contest",
     "FoldRun",
     "alone",
     "award",
-    "champion",
     "choices",
+    "contest",
     "describe",
     "digest",
     "download",

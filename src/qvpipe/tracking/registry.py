@@ -38,6 +38,9 @@ REQUIREMENTS = (
 """What the registered model needs beside MLflow itself."""
 
 
+AGAINST, STANDING = "against", "standing"
+"""Tags of a version: the champion that it was measured against, and the alias that it got."""
+
 CODE_LOADER = "mlflow.pyfunc.loaders.code_model"
 """MLflow's loader of models that are code; the others may unpickle."""
 
@@ -55,6 +58,19 @@ class Champion:
     version: str
     run: str
     tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What a new version meets in the registry.
+
+    Attributes:
+        champion: Which it is measured against; None for the first version.
+        decided: The versions whose own contest was over before that.
+    """
+
+    champion: Champion | None
+    decided: frozenset[str]
 
 
 def register(settings: Settings, run: str, bundle: Path, tags: Mapping[str, str]) -> str:
@@ -92,28 +108,80 @@ def alone() -> Iterator[None]:
         yield
 
 
-def champion(model: str) -> Champion | None:
-    """Return the champion of a registered model, None if there is none yet."""
+def contest(model: str) -> Contest:
+    """Return what a new version of a registered model has to be better than."""
     client = connect()
     with answering():
+        # Before the alias is looked up, so that whoever takes it later counts as undecided.
+        decided = frozenset(str(v.version) for v in _versions(client, model) if STANDING in v.tags)
         found = _by_alias(client, model, "champion")
     if found is None:
-        return None
-    return Champion(str(found.version), str(found.run_id), dict(found.tags))
+        return Contest(None, decided)
+    return Contest(Champion(str(found.version), str(found.run_id), dict(found.tags)), decided)
 
 
-def award(model: str, version: str, alias: str, tags: Mapping[str, str], description: str) -> None:
+def award(
+    model: str, version: str, met: Contest, alias: str, tags: Mapping[str, str], description: str
+) -> str:
     """Give a version its alias, `champion` or `challenger`, with tags and a model card.
 
-    The run that made it shows the same card.
+    The run that made it shows the same card. MLflow cannot be told to move an alias only if nobody
+    else has, so two clients may both find their version better than the same champion. Each says
+    which one that was before it takes the alias, and looks around after; one of them at least then
+    sees both, and whoever does leaves the alias to the one with the higher mAP.
+
+    Args:
+        model: Name of the registered model.
+        version: Number of the new version.
+        met: What it was measured against.
+        alias: What it deserves.
+        tags: Of the version.
+        description: Its model card.
+
+    Returns:
+        The alias that it has in the end.
     """
     client = connect()
+    against = met.champion.version if met.champion else "none"
     with answering():
-        for key, value in tags.items():
+        for key, value in {**tags, AGAINST: against}.items():
             client.set_model_version_tag(model, version, key, value)
         made = client.update_model_version(model, version, description)
         client.set_tag(str(made.run_id), "mlflow.note.content", description)
+        _set_alias(client, model, alias, version)
+        if alias == "champion" and (better := _better_rival(client, model, version, met)):
+            _set_alias(client, model, "champion", better)
+            _set_alias(client, model, "challenger", version)
+            alias = "challenger"
+        client.set_model_version_tag(model, version, STANDING, alias)
+    return alias
+
+
+def _set_alias(client: "MlflowClient", model: str, alias: str, version: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
         client.set_registered_model_alias(model, alias, version)
+    except MlflowException:
+        # Of two clients that make a new alias at once MLflow refuses one; the second time it is
+        # there, and moves.
+        client.set_registered_model_alias(model, alias, version)
+
+
+def _better_rival(client: "MlflowClient", model: str, version: str, met: Contest) -> str | None:
+    """Return the best version that met the same champion at the same time, if it is another."""
+
+    def terms(one: "ModelVersion") -> list[str | None]:
+        return [one.tags.get(name) for name in (AGAINST, "index", "folds")]
+
+    versions = {str(one.version): one for one in _versions(client, model)}
+    rivals = [
+        number
+        for number, one in versions.items()
+        if number not in met.decided and terms(one) == terms(versions[version])
+    ]
+    best = max(rivals, key=lambda number: (float(versions[number].tags["map"]), -int(number)))
+    return None if best == version else best
 
 
 def promote(model: str, version: str, reason: str) -> str | None:
@@ -258,7 +326,7 @@ def choices(uri: str) -> dict[str, str]:
     wanted = _version(uri)
     if wanted is None:
         return {uri: uri}
-    found = connect().search_model_versions(f"name = '{wanted.name}'")
+    found = _versions(connect(), wanted.name)
     found.sort(key=lambda v: (v.version != wanted.version, -int(v.version)))
     return {_title(version): f"models:/{version.name}/{version.version}" for version in found}
 
@@ -277,6 +345,10 @@ def _version(uri: str) -> "ModelVersion | None":
             else client.get_model_version(name, number)
         )
     return found
+
+
+def _versions(client: "MlflowClient", model: str) -> "list[ModelVersion]":
+    return list(client.search_model_versions(f"name = '{model}'"))
 
 
 def _title(version: "ModelVersion") -> str:

@@ -21,8 +21,14 @@ from qvpipe.video.reader import Sample, VideoError
 VERSION = 2
 """Raise it whenever the same video and settings would give other frames than before."""
 
-MEMBER = re.compile(r"\d+_index(\d+)_time(\d+\.\d+)_sharpness([\d.e+-]+)_phash([\da-f]{16})\.jpg")
+MEMBER = re.compile(
+    r"\d+_index(\d+)_time(\d+\.\d+)_sharpness(\d+\.?\d*(?:e[+-]\d+)?)_phash([\da-f]{16})\.jpg"
+)
 EPOCH = (1980, 1, 1, 0, 0, 0)
+
+UNREADABLE = (OSError, zipfile.BadZipFile, VideoError, ValueError, RuntimeError)
+"""What a zip of frames that is damaged, or made by somebody else, raises: frames of several sizes
+are a `ValueError`, a password is a `RuntimeError`."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +95,12 @@ def unpack(source: Path | bytes, positions: Sequence[int] | None = None) -> Stor
         with zipfile.ZipFile(
             io.BytesIO(source) if isinstance(source, bytes) else source
         ) as archive:
-            names = sorted(archive.namelist())
-            chosen = names if positions is None else [names[position] for position in positions]
-            frames = [decode_jpeg(archive.read(name)) for name in chosen]
-    except (OSError, zipfile.BadZipFile, VideoError) as error:
+            members = _members(archive)
+            chosen = members if positions is None else [members[i] for i in positions]
+            frames = np.stack([decode_jpeg(archive.read(name)) for name, _ in chosen])
+    except UNREADABLE as error:
         raise _unreadable(source, error) from None
-    return StoredFrames(np.stack(frames), [_read_name(name) for name in chosen])
+    return StoredFrames(frames, [measured for _, measured in chosen])
 
 
 def read_facts(path: Path) -> list[Facts]:
@@ -105,8 +111,8 @@ def read_facts(path: Path) -> list[Facts]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            return [_read_name(name) for name in sorted(archive.namelist())]
-    except (OSError, zipfile.BadZipFile) as error:
+            return [measured for _, measured in _members(archive)]
+    except UNREADABLE as error:
         raise _unreadable(path, error) from None
 
 
@@ -127,10 +133,17 @@ def _name(position: int, frame: Facts) -> str:
     )
 
 
-def _read_name(name: str) -> Facts:
-    match = MEMBER.fullmatch(name)
-    if match is None:
-        raise VideoError(f"{name} is not the name of a stored frame; take the frames again")
+def _members(archive: zipfile.ZipFile) -> list[tuple[str, Facts]]:
+    """Return name and facts of the frames in a zip, in order of time; nothing else may be there."""
+    members = sorted(archive.infolist(), key=lambda member: member.filename)
+    return [(member.filename, _facts(member)) for member in members]
+
+
+def _facts(member: zipfile.ZipInfo) -> Facts:
+    match = MEMBER.fullmatch(member.filename)
+    # What is only stored is no larger than the zip; what is compressed could fill the memory.
+    if match is None or member.compress_type != zipfile.ZIP_STORED:
+        raise VideoError(f"{member.filename!r} is no stored frame")
     return Facts(int(match[1]), float(match[2]), float(match[3]), match[4])
 
 
