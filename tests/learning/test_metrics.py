@@ -33,21 +33,6 @@ def test_average_precision_by_hand() -> None:
     assert np.isnan(precisions[2])
 
 
-def test_equal_scores_are_one_threshold() -> None:
-    targets, scores, _ = noisy(80)
-    for places in (1, 8):
-        rounded = scores.round(places)
-        expected = [
-            average_precision_score(*pair) for pair in zip(targets.T, rounded.T, strict=True)
-        ]
-        assert average_precisions(targets, rounded) == pytest.approx(expected, abs=1e-12)
-
-
-def test_scores_that_are_no_numbers_are_not_judged() -> None:
-    with pytest.raises(ValueError, match="no numbers"):
-        average_precisions(TARGETS, np.where(SCORES == 0.9, np.nan, SCORES))
-
-
 def test_the_mean_is_over_classes_with_a_positive() -> None:
     assert mean_average_precision(TARGETS, SCORES) == pytest.approx((5 / 6 + 1) / 2)
     assert mean_average_precision(np.zeros((4, 3)), SCORES) == 0

@@ -39,14 +39,16 @@ def average_precisions(targets: Targets, scores: Floats) -> Floats:
     Args:
         targets: 0 or 1, `[items, classes]`.
         scores: Higher means more likely, `[items, classes]`.
-
-    Raises:
-        ValueError: If a score is no number.
     """
-    if not np.isfinite(scores).all():
-        raise ValueError("scores that are infinite or no numbers cannot be put in order")
-    (precisions,) = weighted_average_precisions(targets, scores, np.ones((1, len(targets))))
-    return precisions
+    # What judges nothing need not wait for it.
+    from sklearn.metrics import average_precision_score
+
+    return np.array(
+        [
+            average_precision_score(truth, score) if truth.any() else np.nan
+            for truth, score in zip(targets.T, scores.T, strict=True)
+        ]
+    )
 
 
 def mean_average_precision(targets: Targets, scores: Floats) -> float:

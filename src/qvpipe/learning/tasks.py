@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 from torch import Tensor
 
 from qvpipe.learning.metrics import Floats, Targets
@@ -41,6 +40,8 @@ def decisions(
     """
     if task == "multilabel":
         return {}
+    from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+
     truth, found = targets.argmax(axis=1), scores.argmax(axis=1)
     precision, recall, f1, _ = precision_recall_fscore_support(
         truth, found, labels=np.arange(len(classes)), zero_division=0
