@@ -1,11 +1,12 @@
 """Videos that the tests render themselves, where real ones may lie, and an S3 server."""
 
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import av
 import boto3
@@ -104,9 +105,19 @@ def render(
     return path
 
 
-@pytest.fixture
-def render_clip() -> RenderClip:
-    return render
+@pytest.fixture(scope="session")
+def render_clip(tmp_path_factory: pytest.TempPathFactory) -> RenderClip:
+    """Render a clip, or copy one that was rendered in the same way before."""
+    folder = tmp_path_factory.mktemp("clips")
+    rendered: dict[str, Path] = {}
+
+    def render_once(path: Path, *how: Any, **options: Any) -> Path:  # noqa: ANN401 - as `render`
+        key = f"{path.suffix} {how} {sorted(options.items())}"
+        if key not in rendered:
+            rendered[key] = render(folder / f"{len(rendered)}{path.suffix}", *how, **options)
+        return Path(shutil.copyfile(rendered[key], path))
+
+    return render_once
 
 
 @dataclass(frozen=True)
