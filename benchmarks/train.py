@@ -242,7 +242,8 @@ def ours(case: Case, recipe: TrainSettings, bench: Bench, expected: float) -> fl
         LOSS,
         replace(recipe, epochs=2),
         bench.device,
-        grid=3,
+        # Nine tiles change places where the picture has nine.
+        grid=3 if case.size % 3 == 0 else 1,
         on_step=mark,
         on_epoch=mark,
     )

@@ -9,12 +9,8 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from qvpipe import files
-
-if TYPE_CHECKING:
-    from dvc.stage import Stage
 
 
 def due(stage: str) -> set[str]:
@@ -27,7 +23,7 @@ def due(stage: str) -> set[str]:
     # DVC frees its lock while a stage runs.
     with Repo() as repo, repo.lock:
         others = [s for s in repo.stage.collect(stage) if s.name != os.environ["DVC_STAGE"]]
-        return {s.name.partition("@")[2] for s in others if s.changed() and not _in_run_cache(s)}
+        return {s.name.partition("@")[2] for s in others if s.changed()}
 
 
 @contextlib.contextmanager
@@ -62,9 +58,3 @@ def take(kept: Path) -> None:
     """Put what is kept into its place."""
     shutil.copytree(kept, Path.cwd(), dirs_exist_ok=True)
     shutil.rmtree(kept)
-
-
-def _in_run_cache(stage: "Stage") -> bool:
-    """Whether DVC has run the stage on the same before, and so takes its result from the cache."""
-    stage.save_deps()
-    return stage.repo.stage_cache._load(stage) is not None

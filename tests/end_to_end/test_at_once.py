@@ -15,6 +15,7 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from qvpipe.ahead import due
 from qvpipe.files import write_json
 from qvpipe.video.images import encode_jpeg
 from tests.conftest import REPOSITORY
@@ -123,9 +124,11 @@ def places() -> Iterator[tuple[int, Path]]:
             yield int(process.name), (process / "cwd").readlink()
 
 
-def test_ray_gives_what_one_after_another_gives(start: Project, tmp_path: Path) -> None:
-    """Also where one of the processes is killed: its training goes on in another."""
-    one_by_one, at_once = copy(start, tmp_path / "one"), copy(start, tmp_path / "two")
+@pytest.fixture(scope="module")
+def both(start: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Project]:
+    """Train one after another, and at once on Ray with one of the processes killed."""
+    folder = tmp_path_factory.mktemp("both")
+    one_by_one, at_once = copy(start, folder / "one"), copy(start, folder / "two")
     one_by_one.run("dvc", "repro")
     at_once.set({"compute": {"engine": "ray", "workers": 2}})
     at_once.git("commit", "--quiet", "--all", "--message", "on Ray")
@@ -136,6 +139,28 @@ def test_ray_gives_what_one_after_another_gives(start: Project, tmp_path: Path) 
     killer.join()
     assert killed
     assert printed.count("trained on Ray") == 2
+    return one_by_one, at_once
+
+
+def test_ray_gives_what_one_after_another_gives(both: tuple[Project, Project]) -> None:
+    one_by_one, at_once = both
     assert made(at_once) == made(one_by_one)
-    assert [told(run) for run in finished(at_once)] == [told(run) for run in finished(one_by_one)]
     assert not any((at_once.folder / ".dvc/tmp/qvpipe").iterdir())
+
+
+def test_the_runs_say_the_same(both: tuple[Project, Project]) -> None:
+    one_by_one, at_once = both
+    expected = [told(run) for run in finished(one_by_one)]
+    assert len(expected) == 2
+    assert [told(run) for run in finished(at_once)] == expected
+
+
+def test_only_what_dvc_would_train_is_due(
+    both: tuple[Project, Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = both[1]
+    monkeypatch.chdir(project.folder)
+    monkeypatch.setenv("DVC_STAGE", "train@m-0")
+    assert due("train") == set()
+    project.set({"train": {"epochs": 7}})
+    assert due("train") == {"m-1"}

@@ -93,11 +93,11 @@ def train_at_once(settings: Settings, member: str, fold: int) -> None:
     """
     from qvpipe.compute.cluster import at_once
 
-    this = (member, fold)
-    if not _kept(settings, *this).is_dir():
+    this, kept = (member, fold), _kept(settings, member, fold)
+    if not kept.is_dir():
         due = ahead.due("train")
         others = [(n, k) for n in settings.members for k in settings.folds if f"{n}-{k}" in due]
-        jobs = [this, *(other for other in others if not _kept(settings, *other).is_dir())]
+        jobs = [this, *others]
         ended = at_once(partial(_train_apart, settings), jobs, settings.compute)
         failed = {}
         for job, error in tqdm(ended, f"train {len(jobs)} at once", len(jobs), unit=" trainings"):
@@ -106,16 +106,18 @@ def train_at_once(settings: Settings, member: str, fold: int) -> None:
                 print(f"\ntrain: {job[0]} fold {job[1]}: {one_line(error)}", file=sys.stderr)
         if this in failed:
             raise failed[this]
-    ahead.take(_kept(settings, *this))
+    ahead.take(kept)
     reached = files.read_json(files.fold_metrics(member, fold))["map"]
     print(f"train: {member} fold {fold}: trained on Ray, mAP {reached:.3f}")
 
 
 def _train_apart(settings: Settings, job: tuple[str, int], threads: int) -> None:
-    """Train a member without a fold and keep the result for the stage."""
+    """Train a member without a fold, unless that has been done, and keep it for its stage."""
     torch.set_num_threads(threads)
-    with ahead.apart(_kept(settings, *job)):
-        train(settings, *job)
+    kept = _kept(settings, *job)
+    if not kept.is_dir():
+        with ahead.apart(kept):
+            train(settings, *job)
 
 
 def _kept(settings: Settings, member: str, fold: int) -> Path:
