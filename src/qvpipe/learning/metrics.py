@@ -45,8 +45,7 @@ def average_precisions(targets: Targets, scores: Floats) -> Floats:
     """
     if not np.isfinite(scores).all():
         raise ValueError("scores that are infinite or no numbers cannot be put in order")
-    (precisions,) = weighted_average_precisions(targets, scores, np.ones((1, len(targets))))
-    return precisions
+    return weighted_average_precisions(targets, scores, np.ones((1, len(targets)))).ravel()
 
 
 def mean_average_precision(targets: Targets, scores: Floats) -> float:
