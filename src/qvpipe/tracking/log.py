@@ -11,6 +11,7 @@ from qvpipe.tracking.server import tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Metric
 
 BATCH = 1000
 """Metrics that MLflow takes at once."""
@@ -77,6 +78,12 @@ def send_kept(client: "MlflowClient") -> None:
         path.unlink(missing_ok=True)
 
 
+def log_metrics(client: "MlflowClient", run: str, metrics: "Sequence[Metric]") -> None:
+    """Log any number of values at once."""
+    for start in range(0, len(metrics), BATCH):
+        client.log_batch(run, metrics=metrics[start : start + BATCH])
+
+
 def _send(client: "MlflowClient", run: str, entries: Sequence[Mapping[str, Any]]) -> None:
     """Send entries in their order. MLflow takes what it has already without harm."""
     from mlflow.entities import Metric, RunTag
@@ -86,8 +93,7 @@ def _send(client: "MlflowClient", run: str, entries: Sequence[Mapping[str, Any]]
         for entry in entries
         for name, value in entry.get("metrics", {}).items()
     ]
-    for start in range(0, len(metrics), BATCH):
-        client.log_batch(run, metrics=metrics[start : start + BATCH])
+    log_metrics(client, run, metrics)
     tags = [RunTag(*tag) for entry in entries for tag in entry.get("tags", {}).items()]
     if tags:
         client.log_batch(run, tags=tags)

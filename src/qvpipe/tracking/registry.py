@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from filelock import FileLock
 
 import qvpipe
@@ -84,6 +83,7 @@ def register(settings: Settings, run: str, bundle: Path, tags: Mapping[str, str]
     """
     connect()
     import mlflow
+    import pandas as pd
 
     package = Path(qvpipe.__file__).parent
     with answering(), mlflow.start_run(run_id=run):

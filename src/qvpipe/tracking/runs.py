@@ -5,6 +5,7 @@ import functools
 import getpass
 import hashlib
 import importlib.metadata
+import itertools
 import json
 import os
 import platform
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from qvpipe import files
 from qvpipe.config import Settings, as_tree
-from qvpipe.tracking.log import Log, send_kept
+from qvpipe.tracking.log import Log, log_metrics, send_kept
 from qvpipe.tracking.server import answering, connect, experiment_id
 
 if TYPE_CHECKING:
@@ -175,9 +176,9 @@ def _adopt(client: "MlflowClient", settings: Settings, parent: str, member: str,
 
 
 def _copy_curves(client: "MlflowClient", source: "Run", target: str) -> None:
-    for name in source.data.metrics:
-        history = client.get_metric_history(source.info.run_id, name)
-        client.log_batch(target, metrics=history)
+    names = source.data.metrics
+    histories = [client.get_metric_history(source.info.run_id, name) for name in names]
+    log_metrics(client, target, list(itertools.chain(*histories)))
 
 
 def _fold_tags(member: str, fold: int) -> dict[str, str]:
