@@ -127,7 +127,7 @@ def read_picture(path: Path) -> Image:
         raise QvpipeError(
             f"{path} is no picture that can be read ({error}); name a JPEG or PNG"
         ) from None
-    return np.asarray(upright, dtype=np.uint8)
+    return np.array(upright, dtype=np.uint8)
 
 
 def _up_to_date(folder: Path, name: str) -> Collection:
