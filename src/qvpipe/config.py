@@ -84,14 +84,22 @@ Count = Annotated[int, Between(1)]
 
 @dataclass(frozen=True)
 class DataSettings:
-    """Where the raw videos, their labels and the classes come from."""
+    """Where the raw videos or images, their labels and the classes come from."""
 
     videos: str
-    """Folder of the raw videos, relative to the repository or absolute."""
+    """Folder of the raw videos or images, with any folders in it; relative to the repository or
+    absolute."""
     labels: str
-    """JSON object, file name to list of class indices."""
+    """A label file, see src/qvpipe/video/labels.py, or `folders`: each item is of the class that
+    the folder it lies in is called after."""
     classes: str = "qvpipe"
-    """`qvpipe` for the 17 classes of QV-Pipe, or a text file with one class name on each line."""
+    """`qvpipe` for the 17 classes of QV-Pipe, a text file with one class name on each line, or
+    `labels` for the names that the labels use, in alphabetical order."""
+    validation: str | None = None
+    """Folder in `videos` whose items are validated on, as the one fold that is left out, while all
+    others are learned from; None deals the items out to folds."""
+    test: str | None = None
+    """Folder in `videos` whose items are the test set, which is in no fold."""
     normal: str | None = "ZC"
     """The class that stands alone and is no defect; has no effect where no class has that name."""
     group: str = r"^(.+)_\d+$"
@@ -164,14 +172,18 @@ class TrainSettings:
     """Items per step, of all processes together."""
     accumulate: Count = 1
     """Parts in which a batch goes through the network, for less memory; their gradients add up."""
+    optimizer: Literal["adamw", "rmsprop"] = "adamw"
+    schedule: Literal["onecycle", "cosine", "constant"] = "onecycle"
+    """How the learning rate goes: up to `lr` and down again by OneCycle, by a straight line and
+    half a cosine, or always `lr`."""
     lr: Annotated[float, Between(0)] = 2e-4
-    """Peak learning rate of OneCycle."""
+    """Peak learning rate."""
     backbone_lr_factor: Annotated[float, Between(0)] = 1.0
     """The backbone's learning rate as a share of `lr`."""
     weight_decay: Annotated[float, Between(0)] = 1e-2
     """Of all weights but those of norms and biases."""
     warmup: Share = 0.3
-    """Share of the steps in which the learning rate rises."""
+    """Share of the steps in which the learning rate rises; without effect on a constant one."""
     clip_norm: Annotated[float, Between(0)] = 0.0
     """Largest norm of the gradient; 0 does not clip."""
     ema_decay: Annotated[float, Between(0, 0.999999)] = 0.9997
@@ -194,6 +206,14 @@ class TrainSettings:
     """Memory format; which one is faster differs from backbone to backbone."""
     compile: bool = False
     """Compile the network, which costs minutes at the start."""
+
+
+@dataclass(frozen=True)
+class CeSettings:
+    """Settings of cross-entropy over the classes of a single choice."""
+
+    label_smoothing: Share = 0.0
+    """How far the targets are moved towards all classes alike."""
 
 
 @dataclass(frozen=True)
@@ -227,6 +247,7 @@ class LossesSettings:
     """The settings of every loss; `loss` says which one is used."""
 
     bce: BceSettings = field(default_factory=BceSettings)
+    ce: CeSettings = field(default_factory=CeSettings)
     asl: AslSettings = field(default_factory=AslSettings)
     cb_focal: CbFocalSettings = field(default_factory=CbFocalSettings)
 
@@ -326,8 +347,10 @@ class Settings:
     data: DataSettings
     models: Mapping[str, ModelSettings]
     seed: Annotated[int, Between(0, 2**32 - 1)] = 0
-    task: Literal["multilabel"] = "multilabel"
-    loss: Literal["bce", "asl", "cb_focal"] = "bce"
+    task: Literal["multilabel", "multiclass"] = "multilabel"
+    """Any number of classes to an item, or exactly one."""
+    loss: Literal["bce", "asl", "cb_focal", "ce"] = "bce"
+    """`ce` for `multiclass`, any other for `multilabel`."""
     frames: FramesSettings = field(default_factory=FramesSettings)
     clean: CleanSettings = field(default_factory=CleanSettings)
     splits: SplitsSettings = field(default_factory=SplitsSettings)
@@ -390,6 +413,7 @@ def _check_across(settings: Settings) -> None:
         settings.recipe(member)
     _check_weights(settings)
     _check_search(settings.search)
+    _check_task(settings)
     for key, values in (("members", settings.members), ("folds", settings.folds)):
         if len(set(values)) < len(values):
             raise SettingsError(f"{key}: found {list(values)}; each may stand there only once")
@@ -431,6 +455,25 @@ def _check_across(settings: Settings) -> None:
                 f"{settings.superimages.grid}, because superimages.grid is "
                 f"{settings.superimages.grid}"
             )
+
+
+def _check_task(settings: Settings) -> None:
+    if (settings.loss == "ce") != (settings.task == "multiclass"):
+        allowed = "ce" if settings.task == "multiclass" else "any but ce"
+        raise SettingsError(
+            f"loss: found {settings.loss!r}; allowed is {allowed}, because task is {settings.task}"
+        )
+    if settings.task == "multiclass" and settings.ensemble.calibration != "none":
+        raise SettingsError(
+            f"ensemble.calibration: found {settings.ensemble.calibration!r}; allowed is none, "
+            "because task is multiclass and its probabilities add up to 1"
+        )
+    if settings.data.validation and (settings.splits.folds, settings.folds) != (2, (0,)):
+        raise SettingsError(
+            f"folds: found {list(settings.folds)} of {settings.splits.folds}; allowed is [0] with "
+            "splits.folds 2, because data.validation gives the items of fold 0, and fold 1 holds "
+            "all others"
+        )
 
 
 def _check_weights(settings: Settings) -> None:

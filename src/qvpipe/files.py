@@ -49,6 +49,7 @@ TEXTS = frozenset(
         "twin",
         "file",
         "group",
+        "part",
         "labels",
         "codec",
         "content",

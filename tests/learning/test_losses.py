@@ -6,8 +6,8 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.ops import sigmoid_focal_loss  # type: ignore[import-untyped]
 
-from qvpipe.config import AslSettings, BceSettings, CbFocalSettings
-from qvpipe.learning.losses import Loss, asl, bce, cb_focal
+from qvpipe.config import AslSettings, BceSettings, CbFocalSettings, CeSettings
+from qvpipe.learning.losses import Loss, asl, bce, cb_focal, ce
 
 
 @pytest.fixture
@@ -30,6 +30,13 @@ def test_asl_with_equal_exponents_is_focal(batch: tuple[Tensor, Tensor]) -> None
     # One positive in every class gives every class the same weight, 1.
     focal = cb_focal(CbFocalSettings(beta=0.9, gamma=2), torch.ones(5))
     torch.testing.assert_close(symmetric(*batch), focal(*batch))
+
+
+def test_cross_entropy_by_hand() -> None:
+    logits = torch.tensor([[2.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    targets = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.5, 0.5]])
+    expected = (-math.log(math.exp(2) / (math.exp(2) + 2)) + math.log(3)) / 2
+    assert ce(CeSettings())(logits, targets).item() == pytest.approx(expected)
 
 
 def test_asl_by_hand() -> None:

@@ -70,6 +70,31 @@ def test_every_rate_rises_to_its_own_peak_and_falls() -> None:
     assert [step[0] for step in rates] == pytest.approx([rate / 10 for rate in heads])
 
 
+def test_a_cosine_falls_from_its_peak_to_nothing_and_a_constant_rate_stays() -> None:
+    rates = {
+        name: rates_of(TrainSettings(epochs=10, lr=0.01, warmup=0.1, schedule=name))
+        for name in ("cosine", "constant")
+    }
+    assert rates["constant"] == [0.01] * 100
+    cosine = rates["cosine"]
+    assert cosine[:10] == sorted(cosine[:10])
+    assert cosine[10] == pytest.approx(0.01)
+    assert cosine[55] == pytest.approx(0.005)
+    assert cosine[-1] < 1e-5
+
+
+def rates_of(recipe: TrainSettings) -> list[float]:
+    """Return the rate of the head in a hundred steps."""
+    optimizer = make_optimizer(Network(MODEL, 2, "none"), recipe, CPU)
+    schedule = make_schedule(optimizer, recipe, steps=10)
+    rates = []
+    for _ in range(100):
+        rates.append(float(schedule.get_last_lr()[-1]))
+        optimizer.step()
+        schedule.step()
+    return rates
+
+
 def test_the_average_starts_as_the_weights_and_slows_down() -> None:
     network = Network(MODEL, 2, "none")
     average = make_average(network, TrainSettings(ema_decay=0.99))

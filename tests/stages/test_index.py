@@ -1,5 +1,6 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,18 +24,30 @@ def test_every_column_is_filled(settings: Settings, add: Add, label: Label) -> N
     index(settings)
     table = files.read_table(files.INDEX)
     assert list(table.columns) == [
-        *["video", "file", "group", "labels", "frames", "fps", "duration_s", "width", "height"],
-        *["codec", "content", "status", "error"],
+        *["video", "file", "group", "part", "labels", "frames", "fps", "duration_s", "width"],
+        *["height", "codec", "content", "status", "error"],
     ]
     first, second = table.to_dict("records")
     assert len(str(first.pop("content"))) == 32
     assert first == {
-        "video": "26518_4", "file": "26518_4.mp4", "group": "26518", "labels": "1 2",
+        "video": "26518_4", "file": "26518_4.mp4", "group": "26518", "part": "", "labels": "1 2",
         "frames": 12, "fps": 25, "duration_s": 0.48, "width": 80, "height": 48, "codec": "mpeg4",
         "status": "ok", "error": "",
     }  # fmt: skip
     assert (second["video"], second["group"], second["labels"]) == ("a.b", "a.b", "")
     assert files.read_classes() == ["normal", "crack", "roots"]
+
+
+def test_a_single_choice_wants_one_class(settings: Settings, add: Add, label: Label) -> None:
+    for name in ("none.mp4", "one.mp4", "two.mp4"):
+        add(name)
+    label({"none.mp4": [], "one.mp4": [1], "two.mp4": [0, 1]})
+    index(replace(settings, task="multiclass"))
+    table = files.read_table(files.INDEX).set_index("video")
+    assert table["status"].to_dict() == {"none": "failed", "one": "ok", "two": "failed"}
+    assert table.loc["two", "error"] == (
+        "has 2 classes, and task is multiclass; give it exactly one"
+    )
 
 
 def test_what_cannot_be_used_is_a_row_with_the_reason(
@@ -208,6 +221,7 @@ def test_folders_and_pipes_with_names_of_videos_hold_nothing_up(
     (RAW / "folder.mp4").mkdir()
     os.mkfifo(RAW / "pipe.mp4")
     (RAW / "loop.mp4").symlink_to("loop.mp4")
+    (RAW / "back").symlink_to(".")
     label({"good.mp4": [0], "folder.mp4": [0], "pipe.mp4": [0], f"{'l' * 251}.mp4": [1]})
     index(settings)
     table = files.read_table(files.INDEX).set_index("video")

@@ -43,6 +43,31 @@ def test_twins_and_clips_of_one_inspection_share_a_fold(cleaned: Settings, seed:
     assert set(table["fold"]) == {0, 1}
 
 
+def test_what_the_data_validate_and_test_on_stays_apart(
+    settings: Settings, add: Add, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed, place in enumerate(["train", "valid", "test"]):
+        for name in ("normal", "crack"):
+            add(f"{place}/{name}/a.mp4", seed=10 * seed + len(name))
+    add("test/crack/again.avi", seed=15, codec="mpeg2video")
+    data = replace(settings.data, labels="folders", validation="valid", test="test")
+    settings = replace(settings, data=data, splits=SplitsSettings(folds=2))
+    add("train/crack/again.mp4", seed=25)
+    for stage in (index, frames, clean, splits):
+        stage(settings)
+    table = files.read_splits()
+    assert dict(zip(table["video"], table["fold"], strict=True)) == {
+        "train__crack__a": 1, "train__crack__again": 1, "train__normal__a": 1,
+        "valid__crack__a": 0, "valid__normal__a": 0,
+    }  # fmt: skip
+    assert set(table.loc[table["video"].str.contains("crack"), "labels"]) == {"1"}
+    parts = files.read_table(files.INDEX)["part"].value_counts().to_dict()
+    assert parts == {"": 3, "validation": 2, "test": 3}
+    printed = capsys.readouterr().out
+    assert "8 videos in, 5 out, 3 for the test, 0 unreadable" in printed
+    assert "items of different parts of the data show the same, test__crack__a" in printed
+
+
 def test_the_balance_is_reported(cleaned: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     splits(cleaned)
     summary = files.read_json(files.SPLITS_METRICS)

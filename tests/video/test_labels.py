@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from qvpipe.config import QVPIPE_CLASSES
-from qvpipe.video.labels import LabelError, read_class_names, read_labels
+from qvpipe.video.labels import LabelError, read_class_names, read_labels, state_folders
 
 CLASSES = ("normal", "crack", "roots")
 
@@ -19,7 +19,8 @@ def test_labels_are_read_sorted_and_once_each(tmp_path: Path) -> None:
     ("text", "reason"),
     [
         ("{", "not valid JSON"),
-        ("[1]", "must hold one object"),
+        ("1", "must hold one object"),
+        ("[1]", "has the entry 1; allowed is an object"),
         ('{"a.mp4": 1}', r"a\.mp4 has 1; allowed is a list of class indices"),
         ('{"a.mp4": ["1"]}', r'a\.mp4 has \["1"\]'),
         ('{"a.mp4": [true]}', r"a\.mp4 has \[true\]"),
@@ -32,6 +33,43 @@ def test_what_does_not_fit_is_named(text: str, reason: str, tmp_path: Path) -> N
     path.write_text(text)
     with pytest.raises(LabelError, match=reason):
         read_labels(path, CLASSES)
+
+
+def test_labels_by_name_from_a_table_and_from_a_list(tmp_path: Path) -> None:
+    table, entries = tmp_path / "labels.csv", tmp_path / "labels.json"
+    table.write_text("file,labels\na.mp4,roots; crack\nsub/b.mp4,\n")
+    entries.write_text(
+        json.dumps(
+            [{"path": "a.mp4", "label": ["crack", "roots"]}, {"path": "./c", "label": "crack"}]
+        )
+    )
+    assert read_labels(table, CLASSES) == {"a.mp4": (1, 2), "sub/b.mp4": ()}
+    assert read_labels(entries, CLASSES) == {"a.mp4": (1, 2), "c": (1,)}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("l.csv", "file,label\n", "has the columns file, label; it must have file and labels"),
+        ("l.csv", "file,labels\na,crak\n", "has the class 'crak', .* did you mean 'crack'"),
+        ("l.csv", "file,labels\na,crack\na,roots\n", "names a twice"),
+        ("l.json", '[{"path": "a"}]', r'has the entry \{"path": "a"\}; allowed is'),
+    ],
+)
+def test_named_labels_that_do_not_fit(name: str, text: str, reason: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(LabelError, match=reason):
+        read_labels(tmp_path / name, CLASSES)
+
+
+def test_folders_tell_classes() -> None:
+    stated = state_folders(["train/roots/a.jpg", "test/crack/a.jpg"])
+    assert stated == {"train/roots/a.jpg": ("roots",), "test/crack/a.jpg": ("crack",)}
+    assert read_class_names("labels", Path(), stated) == ("crack", "roots")
+    with pytest.raises(LabelError, match=r"a\.jpg lies in no folder"):
+        state_folders(["a.jpg"])
+    with pytest.raises(LabelError, match="the labels state indices or nothing"):
+        read_class_names("labels", Path(), {"a.mp4": (1,)})
 
 
 def test_a_missing_label_file_is_named(tmp_path: Path) -> None:

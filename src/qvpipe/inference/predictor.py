@@ -25,6 +25,7 @@ from qvpipe.learning.calibration import calibrate, from_json
 from qvpipe.learning.ensemble import Floats, combine
 from qvpipe.learning.evaluate import choose_device, choose_precision, predict
 from qvpipe.learning.network import Network
+from qvpipe.learning.tasks import activation
 from qvpipe.video.reader import VideoError
 
 BATCH = 16
@@ -51,7 +52,8 @@ class Prediction:
         video: The name that it was given.
         error: Why it could not be read; empty if it could.
         probabilities: Of each class, from 0 to 1, calibrated; empty if it could not be read.
-        labels: The classes that reach their thresholds.
+        labels: The classes that reach their thresholds, or the most probable class where an item
+            has exactly one.
     """
 
     video: str
@@ -171,6 +173,8 @@ class Predictor:
 
     def _prediction(self, video: str, probabilities: Floats, options: Options) -> Prediction:
         values = dict(zip(self.classes, map(float, probabilities), strict=True))
+        if self.settings.task == "multiclass":
+            return Prediction(video, "", values, (max(values, key=lambda name: values[name]),))
         # The rule for the normal class says no by a probability of 0, whatever the threshold.
         labels = tuple(c for c, p in values.items() if p >= options.thresholds[c] and p > 0)
         return Prediction(video, "", values, labels)
@@ -197,9 +201,11 @@ class Predictor:
 
     def _fold(self, member: str, network: Network, pictures: Tensor, options: Options) -> Tensor:
         precision = choose_precision(self.device, self.settings.recipe(member).amp)
+        activate = activation(self.settings.task)
         looks = [pictures, pictures.flip(-1)] if options.tta else [pictures]
         found = [
-            predict(network, look, options.batch_size, self.device, precision) for look in looks
+            predict(network, look, options.batch_size, self.device, precision, activate)
+            for look in looks
         ]
         return torch.stack(found).mean(dim=0)
 

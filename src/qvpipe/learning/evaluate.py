@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from qvpipe.errors import QvpipeError
+from qvpipe.learning.tasks import Activation
 
 Amp = Literal["auto", "bf16", "fp16", "none"]
 
@@ -17,6 +18,7 @@ def predict(
     batch_size: int,
     device: torch.device,
     precision: torch.dtype = torch.float32,
+    activate: Activation = torch.sigmoid,
 ) -> Tensor:
     """Return the probabilities of items, float32 `[items, classes]` on the CPU.
 
@@ -26,8 +28,10 @@ def predict(
         batch_size: Items at once; changes no result.
         device: Where the network lies.
         precision: Of the arithmetic.
+        activate: From logits to probabilities.
     """
-    return predict_batches(network, pictures.split(batch_size), device, precision).cpu()
+    batches = pictures.split(batch_size)
+    return predict_batches(network, batches, device, precision, activate).cpu()
 
 
 @torch.inference_mode()
@@ -36,6 +40,7 @@ def predict_batches(
     batches: Iterable[Tensor],
     device: torch.device,
     precision: torch.dtype = torch.float32,
+    activate: Activation = torch.sigmoid,
 ) -> Tensor:
     """Return the probabilities of the items of some batches, float32 on the device.
 
@@ -44,12 +49,13 @@ def predict_batches(
         batches: uint8 `[items, views, 3, height, width]` each; at least one.
         device: Where the network lies.
         precision: Of the arithmetic.
+        activate: From logits to probabilities.
     """
     network.eval()
     parts = []
     for pictures in batches:
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            parts.append(network(pictures.to(device)).float().sigmoid())
+            parts.append(activate(network(pictures.to(device)).float()))
     return torch.cat(parts)
 
 

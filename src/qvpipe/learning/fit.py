@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
-from torch.optim import AdamW
-from torch.optim.lr_scheduler import OneCycleLR
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from qvpipe.config import TrainSettings
 from qvpipe.errors import QvpipeError
@@ -24,9 +24,10 @@ from qvpipe.learning.distributed import ALONE, World, synchronise_norms
 from qvpipe.learning.evaluate import choose_precision, predict_batches
 from qvpipe.learning.items import Items
 from qvpipe.learning.losses import Loss
-from qvpipe.learning.metrics import mean_average_precision
+from qvpipe.learning.metrics import Floats, Targets, mean_average_precision
 from qvpipe.learning.network import Network
 from qvpipe.learning.recipe import make_average, make_optimizer, make_schedule
+from qvpipe.learning.tasks import Activation, Name, activation, decisions
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Epoch:
         lr: Last learning rate of the head.
         items_per_s: Items learned from in a second.
         seconds: The whole epoch with its validation.
+        decided: What `tasks.decisions` says of the better probabilities, without single classes.
     """
 
     number: int
@@ -52,6 +54,13 @@ class Epoch:
     lr: float
     items_per_s: float
     seconds: float
+    decided: Mapping[str, float] = field(default_factory=dict)
+
+    def row(self) -> dict[str, float]:
+        """Return all values by their names."""
+        values: dict[str, float] = dataclasses.asdict(self)
+        values.pop("decided")
+        return {**values, **self.decided}
 
 
 @dataclass
@@ -65,8 +74,8 @@ class Progress:
     """
 
     network: Network
-    optimizer: AdamW
-    schedule: OneCycleLR
+    optimizer: Optimizer
+    schedule: LRScheduler
     scaler: torch.amp.GradScaler
     average: ModelEmaV3 | None
     curve: list[Epoch] = field(default_factory=list)
@@ -143,6 +152,7 @@ def fit(
     recipe: TrainSettings,
     device: torch.device,
     *,
+    task: Name = "multilabel",
     grid: int = 1,
     seed: int = 0,
     world: World = ALONE,
@@ -162,6 +172,7 @@ def fit(
         loss: Of logits and targets.
         recipe: Settings of the training.
         device: Where the work is done.
+        task: What the logits say.
         grid: Tiles in a row of a super-image; 1 if pictures have none.
         seed: Of the order, the augmentation and dropout.
         world: The processes that share the work; each has all items.
@@ -180,7 +191,7 @@ def fit(
     if recipe.checkpointing:
         checkpoint_activations(network.backbone)
     sizes = batch_sizes(len(train), recipe.batch_size, least=2 * world.size)
-    precision = choose_precision(device, recipe.amp)
+    activate, precision = activation(task), choose_precision(device, recipe.amp)
     optimizer = make_optimizer(network, recipe, device)
     schedule = make_schedule(optimizer, recipe, len(sizes))
     scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
@@ -239,7 +250,7 @@ def fit(
         candidates = [network, average.module] if average else [network]
         with torch.compiler.set_stance("force_eager"):
             found = [
-                _judge(candidate, valid, recipe, device, precision, world)
+                _judge(candidate, valid, recipe, device, precision, activate, world)
                 for candidate in candidates
             ]
         maps = [mean_average_precision(truth, probabilities.numpy()) for probabilities in found]
@@ -253,6 +264,7 @@ def fit(
             lr=lr,
             items_per_s=len(train) / learned,
             seconds=time.perf_counter() - start,
+            decided=_decided(task, truth, found[better].numpy()),
         )
         progress.add(epoch, candidates[better], found[better])
         if world.rank == 0:
@@ -281,6 +293,7 @@ def _judge(
     recipe: TrainSettings,
     device: torch.device,
     precision: torch.dtype,
+    activate: Activation,
     world: World,
 ) -> Tensor:
     """Return the probabilities of the validation items, on the CPU, found by all processes."""
@@ -288,5 +301,11 @@ def _judge(
     probabilities = torch.zeros_like(valid.targets)
     if len(mine):
         batches = valid.batches(mine.split(recipe.batch_size), device)
-        probabilities[mine] = predict_batches(network, batches, device, precision)
+        probabilities[mine] = predict_batches(network, batches, device, precision, activate)
     return world.sum(probabilities).cpu()
+
+
+def _decided(task: Name, truth: Targets, probabilities: Floats) -> dict[str, float]:
+    classes = [str(column) for column in range(truth.shape[1])]
+    found = decisions(task, truth, probabilities, classes)
+    return {name: value for name, value in found.items() if isinstance(value, float)}

@@ -1,8 +1,8 @@
-"""Losses of multi-label classification.
+"""Losses of multi-label and multi-class classification.
 
-Each takes logits `[batch, classes]` and targets of the same shape in [0, 1], works in float32
-whatever comes in, and returns the mean over all entries, so that a learning rate carries over
-from one loss to another.
+Each takes logits `[batch, classes]` and targets of the same shape in [0, 1] and works in float32
+whatever comes in. Those of multi-label classification return the mean over all entries, so that a
+learning rate carries over from one to another; cross-entropy returns the mean over the items.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from qvpipe.config import AslSettings, BceSettings, CbFocalSettings, Settings
+from qvpipe.config import AslSettings, BceSettings, CbFocalSettings, CeSettings, Settings
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -27,6 +27,8 @@ def make_loss(settings: Settings, positives: Tensor) -> Loss:
         return asl(settings.losses.asl)
     if settings.loss == "cb_focal":
         return cb_focal(settings.losses.cb_focal, positives)
+    if settings.loss == "ce":
+        return ce(settings.losses.ce)
     return bce(settings.losses.bce)
 
 
@@ -36,6 +38,17 @@ def bce(settings: BceSettings) -> Loss:
     def loss(logits: Tensor, targets: Tensor) -> Tensor:
         smooth = targets + settings.label_smoothing * (0.5 - targets)
         return functional.binary_cross_entropy_with_logits(logits.float(), smooth)
+
+    return loss
+
+
+def ce(settings: CeSettings) -> Loss:
+    """Cross-entropy; targets are the probabilities of the classes, so that MixUp can mix them."""
+
+    def loss(logits: Tensor, targets: Tensor) -> Tensor:
+        return functional.cross_entropy(
+            logits.float(), targets, label_smoothing=settings.label_smoothing
+        )
 
     return loss
 

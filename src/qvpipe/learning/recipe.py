@@ -1,40 +1,66 @@
-"""The recipe of the winners as optimizer, schedule and moving average."""
+"""The recipe as optimizer, schedule and moving average."""
 
+import math
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from timm.optim._param_groups import param_groups_weight_decay
 from timm.utils.model_ema import ModelEmaV3
 from torch import nn
-from torch.optim import AdamW
-from torch.optim.lr_scheduler import OneCycleLR
+from torch.optim import AdamW, Optimizer, RMSprop
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from qvpipe.config import TrainSettings
 from qvpipe.learning.network import Network
 
 
-def make_optimizer(network: Network, recipe: TrainSettings, device: torch.device) -> AdamW:
-    """Return AdamW without decay on norms and biases, and with a rate of its own for the backbone.
+def make_optimizer(network: Network, recipe: TrainSettings, device: torch.device) -> Optimizer:
+    """Return the optimizer, with no decay on norms and biases and a rate for the backbone alone.
 
     Args:
         network: Lies on its device already.
-        recipe: Learning rates and decay.
-        device: Where it lies; a GPU has a fused kernel for the whole step.
+        recipe: Names it, its learning rates and its decay.
+        device: Where it lies; a GPU has a fused kernel for a whole step of AdamW.
     """
-    return AdamW(list(_groups(network, recipe)), lr=recipe.lr, fused=device.type == "cuda")
+    groups = list(_groups(network, recipe))
+    if recipe.optimizer == "rmsprop":
+        return RMSprop(groups, lr=recipe.lr)
+    return AdamW(groups, lr=recipe.lr, fused=device.type == "cuda")
 
 
-def make_schedule(optimizer: AdamW, recipe: TrainSettings, steps: int) -> OneCycleLR:
-    """Return OneCycle (Smith and Topin, 2018) over all steps of a training.
+def make_schedule(optimizer: Optimizer, recipe: TrainSettings, steps: int) -> LRScheduler:
+    """Return the schedule of the learning rates over all steps of a training.
+
+    It is OneCycle (Smith and Topin, 2018), half a cosine after a linear warm-up (Loshchilov and
+    Hutter, ICLR 2017), or constant.
 
     Args:
         optimizer: Its groups' rates are their peaks.
-        recipe: Epochs and warm-up.
+        recipe: Names the schedule, its epochs and its warm-up.
         steps: In one epoch.
     """
-    peaks = [group["lr"] for group in optimizer.param_groups]
-    return OneCycleLR(optimizer, peaks, total_steps=recipe.epochs * steps, pct_start=recipe.warmup)
+    total = recipe.epochs * steps
+    if recipe.schedule == "onecycle":
+        return OneCycleLR(
+            optimizer,
+            [group["lr"] for group in optimizer.param_groups],
+            total_steps=total,
+            pct_start=recipe.warmup,
+            # Only Adam has a momentum that OneCycle may turn against the rate.
+            cycle_momentum=recipe.optimizer == "adamw",
+        )
+    if recipe.schedule == "cosine":
+        return LambdaLR(optimizer, partial(_cosine, total=total, warmup=recipe.warmup * total))
+    return LambdaLR(optimizer, lambda step: 1.0)
+
+
+def _cosine(step: int, total: int, warmup: float) -> float:
+    """Return the share of its peak that a learning rate has in a step."""
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    return (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1))) / 2
 
 
 def make_average(network: Network, recipe: TrainSettings) -> ModelEmaV3 | None:

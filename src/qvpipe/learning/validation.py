@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from qvpipe.learning import metrics
 from qvpipe.learning.calibration import Method, calibrate, calibration_error, fit_calibration
 from qvpipe.learning.metrics import Floats, Targets
+from qvpipe.learning.tasks import Name, decisions
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Validation:
         groups: The group of each item, `[items]`.
         classes: Names in the order of the columns.
         normal: Name of the class that is no defect, if there is one.
+        task: What the scores say.
         seed: Of shuffles and samples.
     """
 
@@ -32,11 +34,15 @@ class Validation:
     groups: NDArray[Any]
     classes: Sequence[str]
     normal: str | None
+    task: Name
     seed: int
 
     def summary(self, scores: Floats) -> dict[str, Any]:
-        """Return what `metrics.summary` says of all items pooled."""
-        return metrics.summary(self.truth, scores, self.classes, self.normal)
+        """Return what `metrics.summary` and `tasks.decisions` say of all items pooled."""
+        return {
+            **metrics.summary(self.truth, scores, self.classes, self.normal),
+            **decisions(self.task, self.truth, scores, self.classes),
+        }
 
     def mean_over_folds(self, scores: Floats) -> dict[str, float]:
         """Return the mean over folds of `map` and `map_defects`, and the SD of `map`."""

@@ -29,7 +29,7 @@ def ensemble(settings: Settings) -> None:
     videos = videos[videos["fold"].isin(settings.folds)]
     truth = targets(videos["labels"], len(classes))
     folds, groups = (videos[name].to_numpy() for name in ("fold", "group"))
-    validation = Validation(truth, folds, groups, classes, normal, settings.seed)
+    validation = Validation(truth, folds, groups, classes, normal, settings.task, settings.seed)
     scores = {member: _out_of_fold(settings, member, videos) for member in settings.members}
 
     members = {member: validation.summary(table) for member, table in scores.items()}

@@ -1,5 +1,6 @@
 """List the raw videos with their labels: the only stage that looks into the raw folder."""
 
+import os
 import re
 import tempfile
 import unicodedata
@@ -9,9 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qvpipe import files
-from qvpipe.config import Settings
+from qvpipe.config import DataSettings, Settings
 from qvpipe.errors import QvpipeError, run
-from qvpipe.video.labels import Labels, read_class_names, read_labels
+from qvpipe.video.labels import (
+    FOLDERS,
+    Labels,
+    as_indices,
+    read_class_names,
+    read_stated,
+    state_folders,
+)
 from qvpipe.video.measure import Measured, measure_all
 from qvpipe.video.reader import ENDINGS
 
@@ -19,8 +27,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = [
-    "video", "file", "group", "labels", "frames", "fps", "duration_s", "width", "height", "codec",
-    "content", "status", "error",
+    "video", "file", "group", "part", "labels", "frames", "fps", "duration_s", "width", "height",
+    "codec", "content", "status", "error",
 ]  # fmt: skip
 
 
@@ -36,16 +44,19 @@ def index(settings: Settings) -> None:
     if not folder.is_dir():
         _keep_index(folder)
         return
-    classes = read_class_names(settings.data.classes, files.raw(settings.data.classes))
-    label_file = files.raw(settings.data.labels)
-    labels = read_labels(label_file, classes)
-    videos = _find_videos(folder, labels)
-    _check_unique({*labels, *(path.name for path in videos)})
+    found = _find_files(folder)
+    classes, labels = _read_labels(settings.data, found)
+    items = [file for file in found if file in labels or Path(file).suffix.lower() in ENDINGS]
+    if not items:
+        raise QvpipeError(
+            f"{folder} holds no videos; put them there or set data.videos to where they are"
+        )
+    _check_names(folder, items)
+    _check_unique({*labels, *items})
 
-    measured = measure_all(videos, settings.compute, settings.frames.timeout_s, _cache())
-    table = _table(
-        dict(zip(videos, measured, strict=True)), labels, label_file.name, settings.data.group
-    )
+    paths = [folder / file for file in items]
+    measured = measure_all(paths, settings.compute, settings.frames.timeout_s, _cache())
+    table = _table(settings, dict(zip(items, measured, strict=True)), labels)
     usable = table[table["status"] == "ok"]
     if usable.empty:
         first = table.iloc[0]
@@ -67,25 +78,39 @@ def _keep_index(folder: Path) -> None:
     print(f"index: {folder} is not there, so {files.INDEX} stays as it is")
 
 
-def _find_videos(folder: Path, labels: Labels) -> list[Path]:
-    videos = sorted(
-        path
-        for path in folder.iterdir()
-        if path.is_file()
-        and not path.name.startswith(".")
-        and (path.name in labels or path.suffix.lower() in ENDINGS)
-    )
-    if not videos:
-        raise QvpipeError(
-            f"{folder} holds no videos; put them there or set data.videos to where they are"
-        )
-    for path in videos:
-        if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in path.name):
+def _find_files(folder: Path) -> list[str]:
+    """Return the paths of all files in a folder, relative to it, but for hidden ones."""
+    found, entered = [], set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        entered.add(os.path.realpath(place))
+        inside = Path(place).relative_to(folder)
+        found += [(inside / name).as_posix() for name in names if not name.startswith(".")]
+        folders[:] = [
+            name
+            for name in folders
+            # A link may lead back to a folder that it lies in.
+            if not name.startswith(".") and os.path.realpath(Path(place, name)) not in entered
+        ]
+    return sorted(file for file in found if (folder / file).is_file())
+
+
+def _read_labels(data: DataSettings, found: Sequence[str]) -> tuple[tuple[str, ...], Labels]:
+    """Return the names of the classes and the labels of the items."""
+    if data.labels == FOLDERS:
+        stated = state_folders(file for file in found if Path(file).suffix.lower() in ENDINGS)
+    else:
+        stated = read_stated(files.raw(data.labels))
+    classes = read_class_names(data.classes, files.raw(data.classes), stated)
+    return classes, as_indices(stated, classes, str(files.raw(data.labels)))
+
+
+def _check_names(folder: Path, items: Iterable[str]) -> None:
+    for item in items:
+        if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in item):
             raise QvpipeError(
-                f"the name {path.name!a} in {folder} holds a line break, another control "
-                "character or bytes that are no UTF-8; rename the file"
+                f"the name {item!a} in {folder} holds a line break, another control character or "
+                "bytes that are no UTF-8; rename the file"
             )
-    return videos
 
 
 def _check_unique(names: Iterable[str]) -> None:
@@ -100,13 +125,11 @@ def _check_unique(names: Iterable[str]) -> None:
             )
 
 
-def _table(
-    measured: Mapping[Path, Measured], labels: Labels, label_file: str, group: str
-) -> "pd.DataFrame":
-    """Return a row for each video that the folder or the label file names."""
+def _table(settings: Settings, found: Mapping[str, Measured], labels: Labels) -> "pd.DataFrame":
+    """Return a row for each item that the folder or the label file names."""
     import pandas as pd
 
-    found = {path.name: result for path, result in measured.items()}
+    label_file = Path(settings.data.labels).name
     rows = []
     for file in {**labels, **found}:
         result = found.get(file) or Measured(
@@ -115,11 +138,14 @@ def _table(
         error = result.error
         if not error and file not in labels:
             error = f"no entry in {label_file}; add one ([] if it shows nothing) or remove the file"
+        if not error and settings.task == "multiclass" and len(labels[file]) != 1:
+            error = f"has {len(labels[file])} classes, and task is multiclass; give it exactly one"
         rows.append(
             {
                 "video": _id(file),
                 "file": file,
-                "group": _group(_id(file), group),
+                "group": _group(_id(file), settings.data.group),
+                "part": _part(file, settings.data),
                 "labels": " ".join(map(str, labels.get(file, ()))),
                 **_facts(result),
                 "content": result.content,
@@ -145,7 +171,16 @@ def _facts(result: Measured) -> dict[str, object]:
 
 
 def _id(file: str) -> str:
-    return Path(file).stem
+    """Return a path without its ending as a name that can be a file's."""
+    return "__".join(Path(file).with_suffix("").parts)
+
+
+def _part(file: str, data: DataSettings) -> str:
+    """Return `validation` or `test` for an item whose folder a setting names so, otherwise ''."""
+    first = Path(file).parts[0]
+    if first == data.validation:
+        return "validation"
+    return "test" if first == data.test else ""
 
 
 def _group(video: str, pattern: str) -> str:

@@ -20,10 +20,11 @@ from qvpipe.results import plots
 
 
 def splits(settings: Settings) -> None:
-    """Write `data/splits.csv`: every video that has frames gets a fold.
+    """Write `data/splits.csv`: every video that has frames gets a fold, unless it is for the test.
 
     Clips of one inspection and videos that show the same are one group and stay together; classes
-    are balanced. `metrics/splits.json` and `data/splits.png` show how well.
+    are balanced. Where the data themselves say what is validated on, that is fold 0, and fold 1 is
+    all else. `metrics/splits.json` and `data/splits.png` show how well.
     """
     index = files.read_table(files.INDEX)
     with_frames = set(files.read_table(files.CLEAN)["video"])
@@ -35,12 +36,19 @@ def splits(settings: Settings) -> None:
     twins = files.read_table(files.TWINS)
     pairs = zip(twins["video"], twins["twin"], strict=True)
     joined = join_groups(usable["video"].to_list(), usable["group"].to_list(), pairs)
+    usable = usable.assign(joined=joined)
+    _warn_of_twins(usable)
+    usable = usable[usable["part"] != "test"]
+    groups = usable["joined"].to_numpy()
     classes = files.read_classes()
     labels = targets(usable["labels"], len(classes))
     folds, seed = settings.splits.folds, settings.seed
-    assigned = assign_folds(labels, np.array(joined), folds, seed)
+    validated = (usable["part"] == "validation").to_numpy()
+    assigned = np.where(validated, 0, 1)
+    if not validated.any():
+        assigned = assign_folds(labels, groups, folds, seed)
 
-    table = usable[["video"]].assign(group=joined, fold=assigned)
+    table = usable[["video"]].assign(group=groups, fold=assigned)
     files.write_table(files.SPLITS, table)
     counts = class_counts(labels, assigned, folds)
     apart = class_counts(labels, assign_folds(labels, np.arange(len(labels)), folds, seed), folds)
@@ -54,18 +62,33 @@ def splits(settings: Settings) -> None:
         "imbalance_without_groups": round(imbalance(apart), 5),
     }
     files.write_json(files.SPLITS_METRICS, summary)
-    _report(len(index), table, summary)
-    _warn(classes, missing_classes(labels, np.array(joined), assigned, folds))
+    _report(index, table, summary)
+    _warn(classes, missing_classes(labels, groups, assigned, folds))
 
 
-def _report(listed: int, table: pd.DataFrame, summary: dict[str, float]) -> None:
+def _report(index: pd.DataFrame, table: pd.DataFrame, summary: dict[str, float]) -> None:
     sizes = table["fold"].value_counts().sort_index().to_list()
+    tested = int((index["part"] == "test").sum())
+    lost = len(index) - len(table) - tested
+    test = f", {tested} for the test" if tested else ""
     print(
-        f"splits: {listed} videos in, {len(table)} out, {listed - len(table)} unreadable or "
+        f"splits: {len(index)} videos in, {len(table)} out{test}, {lost} unreadable or "
         f"unlabelled; {summary['groups']} inspections in folds of {sizes} videos; a fold's share "
         f"of a class is off by {100 * summary['imbalance']:.2f} points on average "
         f"({100 * summary['imbalance_without_groups']:.2f} if inspections were divided)"
     )
+
+
+def _warn_of_twins(usable: pd.DataFrame) -> None:
+    """Say which items are learned from and show the same as one that is validated or tested on."""
+    parts = usable.groupby("joined")["part"].agg(set)
+    shared = parts[parts.map(len) > 1].index
+    if len(shared):
+        names = usable.loc[usable["joined"].isin(shared), "video"]
+        print(
+            f"warning: {len(names)} items of different parts of the data show the same, "
+            f"{', '.join(names[:3])} among them; remove one of each from its folder"
+        )
 
 
 def _warn(classes: Sequence[str], missing: Sequence[int]) -> None:

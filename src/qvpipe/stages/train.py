@@ -1,7 +1,6 @@
 """Train one member without one fold: frames or super-images to a model and its predictions."""
 
 import argparse
-import dataclasses
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from qvpipe.learning.losses import make_loss
 from qvpipe.learning.network import Network
 from qvpipe.learning.progress import Bar
 from qvpipe.learning.targets import targets
+from qvpipe.learning.tasks import decisions
 from qvpipe.video.images import decode_jpeg
 from qvpipe.video.quality import Judgement, by_video
 from qvpipe.video.store import unpack
@@ -47,6 +47,7 @@ def train(settings: Settings, member: str, fold: int) -> None:
             make_loss(settings, learned.targets.sum(dim=0)),
             recipe,
             device,
+            task=settings.task,
             grid=settings.superimages.grid if model.input == "superimage" else 1,
             seed=settings.seed,
             world=world,
@@ -67,7 +68,7 @@ def train(settings: Settings, member: str, fold: int) -> None:
 
             def report(epoch: Epoch) -> None:
                 bar.epoch(epoch)
-                tracked.epoch(dataclasses.asdict(epoch))
+                tracked.epoch(epoch.row())
 
             fitted = training(on_step=bar.step, on_epoch=report)
             names = videos["video"][held_out]
@@ -101,6 +102,7 @@ def _told(settings: Settings, member: str) -> dict[str, Any]:
     tree = config.as_tree(settings)
     return {
         "seed": settings.seed,
+        "task": settings.task,
         "loss": {settings.loss: tree["losses"][settings.loss]},
         "model": tree["models"][member],
         "train": config.as_tree(settings.recipe(member)),
@@ -163,13 +165,15 @@ def _write(
 ) -> dict[str, object]:
     """Write the model, its predictions and their metrics; return the metrics."""
     probabilities = fitted.probabilities.numpy()
-    result = metrics.summary(
-        judged.targets.cpu().numpy(), probabilities, classes, settings.data.normal
-    )
+    truth = judged.targets.cpu().numpy()
+    result = {
+        **metrics.summary(truth, probabilities, classes, settings.data.normal),
+        **decisions(settings.task, truth, probabilities, classes),
+    }
     folder = files.fold_model(member, fold)
     folder.mkdir(parents=True, exist_ok=True)
     safetensors.torch.save_file(fitted.state, folder / files.WEIGHTS)
-    curve = pd.DataFrame([dataclasses.asdict(epoch) for epoch in fitted.curve])
+    curve = pd.DataFrame([epoch.row() for epoch in fitted.curve])
     # Speed differs from run to run, and what DVC keeps must not.
     files.write_table(folder / "curve.csv", curve.drop(columns=["items_per_s", "seconds"]))
     files.write_json(

@@ -27,6 +27,9 @@ PARENT = "mlflow.parentRunId"
 VERSIONED = ("qvpipe", "torch", "timm", "mlflow", "dvc", "numpy", "scikit-learn", "av")
 """The packages whose versions every run records."""
 
+POOLED = ("map", "map_defects", "accuracy", "precision", "recall", "f1")
+"""The metrics of all items together, of which a task has some."""
+
 
 class FoldRun:
     """The run of one trained (member, fold) while it is under way."""
@@ -42,12 +45,12 @@ class FoldRun:
     def epoch(self, values: Mapping[str, float]) -> None:
         """Log an epoch's values; `number` is the epoch and becomes the step.
 
-        The curve of the validation mAP is called `epoch_map`, since `map` is that of the epoch
-        that was kept.
+        The curves of `map` and of other metrics are called `epoch_map` and so on, since those
+        names are of the epoch that was kept.
         """
-        curve = {name: value for name, value in values.items() if name != "number"}
-        if "map" in curve:
-            curve["epoch_map"] = curve.pop("map")
+        final = set(POOLED) & set(values)
+        curve = {name: value for name, value in values.items() if name not in {"number", *final}}
+        curve |= {f"epoch_{name}": values[name] for name in final}
         self._log.metrics(curve, int(values["number"]))
 
     def finish(self, result: Mapping[str, Any], weights: Path) -> None:
@@ -278,10 +281,12 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
 
 
 def _result_metrics(result: Mapping[str, Any]) -> dict[str, float]:
-    metrics = {"map": result["map"], "map_defects": result["map_defects"]}
+    metrics = {name: result[name] for name in POOLED if name in result}
     for name, value in result["per_class"].items():
         if value is not None:
             metrics[f"ap/{_metric_name(name)}"] = value
+    for name, value in result.get("per_class_f1", {}).items():
+        metrics[f"f1/{_metric_name(name)}"] = value
     return metrics
 
 

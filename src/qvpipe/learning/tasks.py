@@ -1,0 +1,54 @@
+"""Tasks: what the logits of a network say of an item, and how good its decisions are."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+from torch import Tensor
+
+from qvpipe.learning.metrics import Floats, Targets
+
+Name = Literal["multilabel", "multiclass"]
+
+Activation = Callable[[Tensor], Tensor]
+"""From logits `[items, classes]` to probabilities of the same shape."""
+
+
+def activation(task: Name) -> Activation:
+    """Return what makes probabilities of logits: each class for itself, or all adding up to 1."""
+    return partial(torch.softmax, dim=-1) if task == "multiclass" else torch.sigmoid
+
+
+def decisions(
+    task: Name, targets: Targets, scores: Floats, classes: Sequence[str]
+) -> dict[str, Any]:
+    """Return how good the decisions for the most probable class are; nothing for `multilabel`.
+
+    Those of `multilabel` hang on thresholds, which are chosen at the very end.
+
+    Args:
+        task: The task.
+        targets: 0 or 1, `[items, classes]`.
+        scores: Probabilities, `[items, classes]`.
+        classes: Names in the order of the columns.
+
+    Returns:
+        `accuracy`, the means over classes of `precision`, `recall` and `f1`, and
+        `per_class_f1` (name to value), each from 0 to 1.
+    """
+    if task == "multilabel":
+        return {}
+    truth, found = targets.argmax(axis=1), scores.argmax(axis=1)
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        truth, found, labels=np.arange(len(classes)), zero_division=0
+    )
+    return {
+        "accuracy": float(accuracy_score(truth, found)),
+        "precision": float(precision.mean()),
+        "recall": float(recall.mean()),
+        "f1": float(f1.mean()),
+        "per_class_f1": dict(zip(classes, map(float, f1), strict=True)),
+    }
