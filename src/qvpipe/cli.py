@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from qvpipe.errors import QvpipeError, run
 if TYPE_CHECKING:
     from qvpipe.inference.explain import Explanation
     from qvpipe.inference.predictor import Prediction, Predictor
+    from qvpipe.inference.search_tab import Searchers
     from qvpipe.search.page import Found
     from qvpipe.search.searcher import Searcher
 
@@ -209,7 +211,21 @@ def app(arguments: argparse.Namespace) -> None:
         arguments.host,
         arguments.port,
         Limits(arguments.max_mb, arguments.max_minutes),
+        _searchers(arguments.device),
     )
+
+
+def _searchers(device: str) -> "Searchers":
+    """Return what can search the frames that lie here; nothing outside a repository."""
+    from qvpipe.search import searcher
+
+    if not files.PARAMS.is_file():
+        return {}
+    settings = files.read_settings()
+    return {
+        name: partial(searcher.with_clip, settings, name, device)
+        for name in searcher.embedded(settings)
+    }
 
 
 def search(arguments: argparse.Namespace) -> None:

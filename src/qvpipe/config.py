@@ -511,7 +511,7 @@ def _check_search(search: SearchSettings) -> None:
         if not templates or any(template.count("{}") != 1 for template in templates):
             raise SettingsError(
                 f"search.zeroshot.{name}: found {list(templates)}; allowed is a list of prompts "
-                "with {} in each where the name of the class stands, such as [a photo of {}]"
+                'with {} in each where the name of the class stands, such as ["a photo of {}"]'
             )
 
 

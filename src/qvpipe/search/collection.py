@@ -26,7 +26,10 @@ EF_SEARCH = 200
 """How widely Chroma looks for neighbours; see benchmarks/RESULTS.md."""
 
 BATCH = 1000
-"""Frames that Chroma takes at once, and videos that are read for it."""
+"""Frames that Chroma takes at once."""
+
+VIDEOS = 100
+"""Videos whose embeddings are read at once."""
 
 STAMP = "up-to-date"
 """File beside Chroma's own that says what the collection was last made from."""
@@ -106,11 +109,12 @@ class Collection:
             relabelled = self._relabel(
                 {id_: facts for id_, facts in held.items() if facts["video"] in kept}, labels
             )
+            added = 0
             new = [video for video in paths if video not in kept]
-            added = sum(
-                self._add(part, paths, origins, labels)
-                for part in tqdm(list(_parts(new)), "collection", unit="part", disable=not new)
-            )
+            with tqdm(total=len(new), desc="collection", unit="video", disable=not new) as bar:
+                for part in _parts(new, VIDEOS):
+                    added += self._add(part, paths, origins, labels)
+                    bar.update(len(part))
         (self._folder / STAMP).write_text(stamp, encoding="utf-8")
         return Changes(added, len(removed), relabelled)
 
@@ -235,9 +239,9 @@ def _as_text(labels: Sequence[str]) -> str:
     return json.dumps(list(labels))
 
 
-def _parts(items: Sequence[str]) -> Iterator[list[str]]:
-    for start in range(0, len(items), BATCH):
-        yield list(items[start : start + BATCH])
+def _parts(items: Sequence[str], size: int = BATCH) -> Iterator[list[str]]:
+    for start in range(0, len(items), size):
+        yield list(items[start : start + size])
 
 
 def _stamp(paths: Sequence[Path], labels: Mapping[str, Sequence[str]]) -> str:

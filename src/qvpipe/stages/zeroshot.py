@@ -10,6 +10,7 @@ from qvpipe.config import QVPIPE_MEANINGS, Settings
 from qvpipe.errors import QvpipeError, run
 from qvpipe.learning import metrics
 from qvpipe.learning.targets import targets
+from qvpipe.learning.tasks import decisions
 from qvpipe.results import plots
 from qvpipe.search import embeddings
 from qvpipe.search.embedder import load_clip
@@ -41,6 +42,7 @@ def zeroshot(settings: Settings, name: str) -> None:
         "videos": len(videos),
         **judge(similarities, truth),
         **metrics.summary(truth, scores, classes, settings.data.normal),
+        **decisions(settings.task, truth, scores, classes),
     }
     folder = files.ZEROSHOT / name
     predictions = pd.DataFrame(scores, columns=classes)
