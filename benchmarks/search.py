@@ -11,6 +11,8 @@ import argparse
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,41 +44,54 @@ def main() -> None:
         embedded, place = Path(folder) / "embedded", Path(folder) / "chroma"
         embedded.mkdir()
         vectors = [_write(embedded, number, centres[number], rng) for number in range(videos)]
-        seconds, _ = _update(place, embedded)
-        print(f"{len(vectors) * PER_VIDEO} frames added: {seconds:.1f} s")
-        seconds, _ = _update(place, embedded)
-        print(f"an update without changes, collection opened: {seconds:.3f} s")
+        _update(place, embedded, f"{len(vectors) * PER_VIDEO} frames added")
+        _update(place, embedded, "nothing added")
         new = range(videos, videos + arguments.new)
         vectors += [_write(embedded, number, centres[number], rng) for number in new]
-        seconds, collection = _update(place, embedded)
-        print(f"{arguments.new * PER_VIDEO} frames more: {seconds:.1f} s")
+        collection = _update(place, embedded, f"{arguments.new * PER_VIDEO} frames more")
         queries = _around(centres[rng.integers(0, len(centres), arguments.queries)], rng)
         _query(collection, np.concatenate(vectors), queries)
 
 
 def _query(collection: Collection, vectors: Vectors, queries: Vectors) -> None:
     collection.query(queries[0], NEAREST)
-    milliseconds, found, exact = [], 0, []
+    chroma: dict[str, list[float]] = {"wall": [], "CPU": []}
+    numpy: dict[str, list[float]] = {"wall": [], "CPU": []}
+    found = 0
     for query in queries:
-        start = time.perf_counter()
-        hits = collection.query(query, NEAREST)
-        milliseconds.append(1000 * (time.perf_counter() - start))
-        start = time.perf_counter()
-        similarities = vectors @ query
-        nearest = set(np.argpartition(-similarities, NEAREST)[:NEAREST].tolist())
-        exact.append(1000 * (time.perf_counter() - start))
+        with _clock(chroma):
+            hits = collection.query(query, NEAREST)
+        with _clock(numpy):
+            nearest = set(np.argpartition(-(vectors @ query), NEAREST)[:NEAREST].tolist())
         found += len(nearest & {int(hit.video) * PER_VIDEO + hit.frame for hit in hits})
-    worst = float(np.quantile(milliseconds, 0.99))
-    print(f"a query: median {statistics.median(milliseconds):.1f} ms, 99 % below {worst:.1f} ms")
-    print(f"   goal: {GOAL_MS} ms; NumPy on all of them: median {statistics.median(exact):.1f} ms")
-    print(f"found of the {NEAREST} nearest: {100 * found / NEAREST / len(queries):.1f} %")
+    for name, milliseconds in (("a query", chroma), ("NumPy on all of them", numpy)):
+        shown = ", ".join(
+            f"{kind} median {statistics.median(values):.1f} ms, "
+            f"99 % below {np.quantile(values, 0.99):.1f} ms"
+            for kind, values in milliseconds.items()
+        )
+        print(f"{name}: {shown}")
+    print(f"goal: {GOAL_MS} ms; found of the {NEAREST} nearest: ", end="")
+    print(f"{100 * found / NEAREST / len(queries):.1f} %")
 
 
-def _update(place: Path, embedded: Path) -> tuple[float, Collection]:
-    start = time.perf_counter()
-    collection = Collection(place)
-    collection.update(embedded, {})
-    return time.perf_counter() - start, collection
+def _update(place: Path, embedded: Path, what: str) -> Collection:
+    """Bring the collection up to date and say how long that takes, with opening it."""
+    milliseconds: dict[str, list[float]] = {"wall": [], "CPU": []}
+    with _clock(milliseconds):
+        collection = Collection(place)
+        collection.update(embedded, {})
+    shown = ", ".join(f"{kind} {values[0] / 1000:.2f} s" for kind, values in milliseconds.items())
+    print(f"{what}: {shown}", flush=True)
+    return collection
+
+
+@contextmanager
+def _clock(milliseconds: dict[str, list[float]]) -> Iterator[None]:
+    wall, cpu = time.perf_counter(), time.process_time()
+    yield
+    milliseconds["wall"].append(1000 * (time.perf_counter() - wall))
+    milliseconds["CPU"].append(1000 * (time.process_time() - cpu))
 
 
 def _write(

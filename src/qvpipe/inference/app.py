@@ -54,7 +54,8 @@ HINT = "Drop a video above. It stays on this machine and is deleted after the an
 
 
 STYLE = """
-.gradio-container { max-width: 1080px !important; margin: 0 auto !important; }
+.gradio-container { width: 100% !important; max-width: 1080px !important;
+  margin: 0 auto !important; }
 .qv-head .html-container, #result .html-container,
 #found .html-container { padding: 0 !important; }
 .qv-head h1 { margin: 12px 0 4px; font-size: 24px; font-weight: 600; }
@@ -242,7 +243,7 @@ def build(
         with gradio.Tab("A video"):
             add_video()
         with gradio.Tab("Search"):
-            add_search(searchers, limits.megabytes, _note)
+            add_search(searchers, _note)
     return page
 
 

@@ -16,12 +16,11 @@ Searchers = Mapping[str, Callable[[], Searcher]]
 """What can search, by its name, and what loads it."""
 
 
-def add_search(searchers: Searchers, megabytes: int, note: Callable[[str], str]) -> None:
+def add_search(searchers: Searchers, note: Callable[[str], str]) -> None:
     """Add the fields of search to the part of a Gradio page that is being built.
 
     Args:
         searchers: What can search; the first is chosen.
-        megabytes: Largest picture that is taken.
         note: Makes the HTML of a sentence.
     """
     import gradio
@@ -64,13 +63,14 @@ def add_search(searchers: Searchers, megabytes: int, note: Callable[[str], str])
             )
             button = gradio.Button("Search", variant="primary", elem_id="search")
         like = gradio.File(
-            label=f"Or a picture like it, up to {megabytes} MB",
+            label="Or a picture like it",
             file_types=PICTURES,
             height=150,
             scale=2,
+            min_width=160,
             elem_id="like",
         )
-        with gradio.Column(scale=1):
+        with gradio.Column(scale=2, min_width=160):
             choice = gradio.Dropdown(
                 choices=list(searchers),
                 value=next(iter(searchers)),
