@@ -145,8 +145,11 @@ class Collection:
 
     def _held(self) -> dict[str, Mapping[str, Any]]:
         """Return what is known of every frame, by its id."""
-        found = self._frames.get(include=["metadatas"])
-        return dict(zip(found["ids"], found["metadatas"] or (), strict=True))
+        held: dict[str, Mapping[str, Any]] = {}
+        for start in range(0, len(self), BATCH):
+            found = self._frames.get(include=["metadatas"], limit=BATCH, offset=start)
+            held |= zip(found["ids"], found["metadatas"] or (), strict=True)
+        return held
 
     def _remove(self, ids: Sequence[str], all_of_them: bool) -> None:
         if all_of_them:
