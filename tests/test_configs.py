@@ -68,4 +68,9 @@ def test_every_model_takes_a_step(path: Path, member: str) -> None:
 
 
 def test_there_is_one_for_each_purpose() -> None:
-    assert [path.stem for path in CONFIGS] == ["qvpipe-framewise", "qvpipe-small", "qvpipe-winner"]
+    assert [path.stem for path in CONFIGS] == [
+        "kinetics-search",
+        "qvpipe-framewise",
+        "qvpipe-small",
+        "qvpipe-winner",
+    ]

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,11 @@ from qvpipe.errors import QvpipeError, run
 if TYPE_CHECKING:
     from qvpipe.inference.explain import Explanation
     from qvpipe.inference.predictor import Prediction, Predictor
+    from qvpipe.inference.search_tab import Searchers
+    from qvpipe.search.page import Found
+    from qvpipe.search.searcher import Searcher
+
+CHAMPION = "models:/qvpipe@champion"
 
 PARTLY_FAILED = 3
 """Exit code of a command that did its work, but not for every video."""
@@ -202,7 +208,88 @@ def app(arguments: argparse.Namespace) -> None:
         arguments.host,
         arguments.port,
         Limits(arguments.max_mb, arguments.max_minutes),
+        _searchers(arguments.device),
     )
+
+
+def _searchers(device: str) -> "Searchers":
+    """Return what can search the frames that lie here; nothing outside a repository."""
+    from qvpipe.search import searcher
+
+    if not files.PARAMS.is_file():
+        return {}
+    settings = files.read_settings()
+    return {
+        name: partial(searcher.with_clip, settings, name, device)
+        for name in searcher.embedded(settings)
+    }
+
+
+def search(arguments: argparse.Namespace) -> None:
+    """Find frames by a text, by a picture, or by one text after another."""
+    from qvpipe.search.page import Found
+    from qvpipe.search.searcher import read_picture
+
+    example = read_picture(arguments.like) if arguments.like else None
+    searcher = _searcher(arguments)
+
+    def show(query: str) -> None:
+        hits = (
+            searcher.by_text(query, arguments.count)
+            if example is None
+            else searcher.by_picture(example, arguments.count)
+        )
+        _show_found(Found(query, searcher.title, hits, example), arguments.out)
+
+    if example is not None:
+        show(arguments.like.name)
+    elif arguments.text:
+        show(arguments.text)
+    else:
+        while query := _asked():
+            show(query)
+
+
+def _asked() -> str:
+    """Return what a person wants to see; an empty line or the end of the input is nothing."""
+    try:
+        return input("search: ").strip()
+    except EOFError:
+        return ""
+
+
+def _show_found(found: "Found", out: Path) -> None:
+    from qvpipe.search import page
+
+    with files.replacing(out) as temporary:
+        temporary.write_text(page.render(found), encoding="utf-8")
+    print(page.text(found))
+    print(f"search: by {found.by}; the frames are in {out}")
+
+
+def _searcher(arguments: argparse.Namespace) -> "Searcher":
+    """Return what is to search: an embedder of params.yaml, or a classifier by an example."""
+    from qvpipe import tracking
+    from qvpipe.search import searcher
+
+    settings = files.read_settings()
+    names = searcher.embedded(settings)
+    model = arguments.model or ("" if names or not arguments.like else CHAMPION)
+    if model:
+        if not arguments.like:
+            raise QvpipeError("a classifier knows no texts; name a picture with --like")
+        loaded = tracking.load_model(model, arguments.device)
+        predictor: Predictor = loaded.unwrap_python_model().predictor
+        return searcher.with_classifier(settings, predictor, str(loaded.metadata.model_uuid))
+    if not names:
+        raise QvpipeError(
+            "nothing is embedded yet that could be searched by a text; set search.embedders in "
+            "params.yaml, such as {clip: openai/clip-vit-base-patch32}, and run `dvc repro embed`"
+        )
+    name = arguments.embedder or names[0]
+    if name not in names:
+        raise QvpipeError(f"nothing is embedded by {name!r}, only by {', '.join(names)}")
+    return searcher.with_clip(settings, name, arguments.device)
 
 
 def results_text(result: Mapping[str, Any], positives: Mapping[str, int]) -> str:
@@ -270,7 +357,7 @@ def _add_videos(parser: argparse.ArgumentParser) -> None:
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
-        default="models:/qvpipe@champion",
+        default=CHAMPION,
         help="a registered version or a folder with one; default: %(default)s",
     )
     parser.add_argument(
@@ -287,6 +374,13 @@ def _add_workers(parser: argparse.ArgumentParser) -> None:
 def _threshold(text: str) -> tuple[str, float]:
     name, _, value = text.rpartition("=")
     return name, float(value)
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("is 1 or more")
+    return number
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -360,6 +454,27 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_workers(sheet)
     sheet.set_defaults(command=report)
+
+    find = commands.add_parser("search", help="find frames by a text or by a picture")
+    what = find.add_mutually_exclusive_group()
+    what.add_argument(
+        "text",
+        nargs="?",
+        metavar="TEXT",
+        help="what is to be seen; none asks for one after another",
+    )
+    what.add_argument("--like", type=Path, metavar="FRAME", help="a picture to search by instead")
+    find.add_argument(
+        "-k", dest="count", type=_count, default=5, help="frames; default: %(default)s"
+    )
+    find.add_argument("--out", type=Path, default=Path("search.html"), help="default: %(default)s")
+    by = find.add_mutually_exclusive_group()
+    by.add_argument("--embedder", help="of params.yaml; default: the first that has embedded")
+    by.add_argument(
+        "--model", help=f"a classifier to search with by --like; {CHAMPION} where nothing else can"
+    )
+    find.add_argument("--device", default="auto", help="default: %(default)s")
+    find.set_defaults(command=search)
 
     page = commands.add_parser("app", help="serve a page on which a video is dropped")
     _add_model(page)

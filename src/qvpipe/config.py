@@ -54,6 +54,9 @@ QVPIPE_CLASSES = tuple(QVPIPE_MEANINGS)
 RESERVED_COLUMNS = ("video", "status", "error", "labels")
 """The columns of a table of predictions beside the classes."""
 
+FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+"""What a name that becomes a folder's may be."""
+
 Kind = TypeVar("Kind")
 
 
@@ -292,6 +295,22 @@ class EnsembleSettings:
 
 
 @dataclass(frozen=True)
+class SearchSettings:
+    """Search for frames by text and by example, and labels without training."""
+
+    frames: Literal["middle", "all"] = "middle"
+    """Which of a video's stored frames are embedded."""
+    batch_size: Count = 64
+    """Pictures that are embedded together; changes no result."""
+    embedders: Mapping[str, str] = field(default_factory=dict)
+    """CLIP models, each the name of a folder in `data/search` and where the model comes from: its
+    name on the hub, or a folder. None by default, since they need requirements-search.txt."""
+    zeroshot: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The embedders that also label videos, each with templates of the prompt in which `{}` stands
+    for the name of a class; the embeddings of several are averaged."""
+
+
+@dataclass(frozen=True)
 class MlflowSettings:
     """Names in MLflow."""
 
@@ -340,6 +359,7 @@ class Settings:
     train: TrainSettings = field(default_factory=TrainSettings)
     losses: LossesSettings = field(default_factory=LossesSettings)
     ensemble: EnsembleSettings = field(default_factory=EnsembleSettings)
+    search: SearchSettings = field(default_factory=SearchSettings)
     mlflow: MlflowSettings = field(default_factory=MlflowSettings)
     compute: ComputeSettings = field(default_factory=ComputeSettings)
 
@@ -379,7 +399,7 @@ def as_tree(settings: Any) -> dict[str, Any]:  # noqa: ANN401 - any settings dat
 
 def _check_across(settings: Settings) -> None:
     for name in settings.models:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        if not FOLDER_NAME.fullmatch(name):
             raise SettingsError(
                 f"models.{name}: a model's name becomes a folder's; use letters, digits, '-', '_'"
             )
@@ -393,6 +413,7 @@ def _check_across(settings: Settings) -> None:
             )
         settings.recipe(member)
     _check_weights(settings)
+    _check_search(settings.search)
     _check_task(settings)
     for key, values in (("members", settings.members), ("folds", settings.folds)):
         if len(set(values)) < len(values):
@@ -472,6 +493,26 @@ def _check_weights(settings: Settings) -> None:
         if member not in weights:
             raise SettingsError(
                 f"ensemble.weights: has no weight for the member {member}; add it, 0 for none"
+            )
+
+
+def _check_search(search: SearchSettings) -> None:
+    for name in search.embedders:
+        if not FOLDER_NAME.fullmatch(name):
+            raise SettingsError(
+                f"search.embedders.{name}: the name becomes a folder's; use letters, digits, "
+                "'-', '_'"
+            )
+    for name, templates in search.zeroshot.items():
+        if name not in search.embedders:
+            raise SettingsError(
+                f"search.zeroshot.{name}: search.embedders has no entry of that name; allowed is "
+                f"any of {_listed(search.embedders) or 'none'}{_nearest(name, search.embedders)}"
+            )
+        if not templates or any(template.count("{}") != 1 for template in templates):
+            raise SettingsError(
+                f"search.zeroshot.{name}: found {list(templates)}; allowed is a list of prompts "
+                'with {} in each where the name of the class stands, such as ["a photo of {}"]'
             )
 
 

@@ -32,6 +32,8 @@ SPLITS_PLOT = Path("data/splits.png")
 SPLITS_METRICS = Path("metrics/splits.json")
 CLEAN_PLOT = Path("data/clean.png")
 SUPERIMAGES = Path("data/superimages")
+SEARCH = Path("data/search")
+ZEROSHOT = Path("data/zeroshot")
 PREDICTIONS = Path("data/predictions")
 MODELS = Path("models")
 ENSEMBLE = Path("models/ensemble")
@@ -72,6 +74,21 @@ def superimage(video: str) -> Path:
     return SUPERIMAGES / f"{video}.jpg"
 
 
+def embedded(name: str) -> Path:
+    """Return the folder of the embeddings that an embedder has made, a file for each video."""
+    return SEARCH / name
+
+
+def zeroshot_metrics(name: str) -> Path:
+    """Return the metrics of an embedder's labels without training."""
+    return METRICS / "zeroshot" / f"{name}.json"
+
+
+def scratch() -> Path:
+    """Return the folder of what can be made again at any time and no stage has as an output."""
+    return repository() / ".dvc" / "tmp" / "qvpipe"
+
+
 def fold_model(member: str, fold: int) -> Path:
     """Return the folder of the model that did not see the fold."""
     return MODELS / member / f"fold{fold}"
@@ -89,7 +106,7 @@ def fold_metrics(member: str, fold: int) -> Path:
 
 def resume_file(member: str, fold: int, key: str) -> Path:
     """Return what a training that was killed goes on from; DVC removes outs, so it is none."""
-    return repository() / ".dvc" / "tmp" / "qvpipe" / f"{member}-fold{fold}-{key}.pt"
+    return scratch() / f"{member}-fold{fold}-{key}.pt"
 
 
 def repository() -> Path:

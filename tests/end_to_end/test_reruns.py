@@ -39,6 +39,9 @@ TOUCHED: Mapping[str, set[str]] = {
     "models.framewise": FRAMEWISE | FROM_ENSEMBLE,
     "models.superimage": SUPERIMAGE | FROM_ENSEMBLE,
     "ensemble": FROM_ENSEMBLE,
+    "search": set(),
+    "search.embedders": {"embed@lr"},
+    "search.zeroshot": {"zeroshot@lr"},
     "mlflow": {"register"},
     "compute": set(),
 }

@@ -102,6 +102,11 @@ def test_a_dropped_video_is_answered(
     assert served.files() == {"0.html"}
 
 
+def test_where_nothing_is_embedded_there_is_no_search(page: Page) -> None:
+    expect(page.locator("#upload")).to_be_visible()
+    expect(page.get_by_role("tab")).to_have_count(0)
+
+
 def test_another_version_can_be_chosen(page: Page, videos: Path) -> None:
     page.get_by_label("Model").click()
     page.get_by_role("option", name="version 2").click()

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from qvpipe.inference.predictor import Predictor
+    from qvpipe.inference.search_tab import Searchers
 
 POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; font-src 'self' data:; "
@@ -53,11 +54,13 @@ HINT = "Drop a video above. It stays on this machine and is deleted after the an
 
 
 STYLE = """
-.gradio-container { max-width: 1080px !important; margin: 0 auto !important; }
-.qv-head .html-container, #result .html-container { padding: 0 !important; }
+.gradio-container { width: 100% !important; max-width: 1080px !important;
+  margin: 0 auto !important; }
+.qv-head .html-container, #result .html-container,
+#found .html-container { padding: 0 !important; }
 .qv-head h1 { margin: 12px 0 4px; font-size: 24px; font-weight: 600; }
-#result .qv-card { min-height: 110px; padding: 16px 18px; border: 1px solid #d8dee3;
-  border-radius: 8px; background: #fff; color: #1b2126; }
+#result .qv-card, #found .qv-card { min-height: 110px; padding: 16px 18px;
+  border: 1px solid #d8dee3; border-radius: 8px; background: #fff; color: #1b2126; }
 #result .qv-card h2 { margin: 0 0 14px; color: #1b2126; font-size: 17px; font-weight: 600;
   overflow-wrap: anywhere; }
 """
@@ -86,6 +89,7 @@ def serve(
     host: str,
     port: int,
     limits: Limits,
+    searchers: "Searchers | None" = None,
 ) -> None:
     """Show the page until the process is stopped, then remove all that was uploaded.
 
@@ -95,12 +99,13 @@ def serve(
         host: Where the page is served; 127.0.0.1 keeps it on this machine.
         port: The same.
         limits: What is taken.
+        searchers: What can search frames; without any there is no tab for it.
 
     Raises:
         QvpipeError: If Gradio is not installed or the port is taken.
     """
     with _own_folder() as folder:
-        page = build(models, load, limits)
+        page = build(models, load, limits, searchers)
         try:
             launch(page, host, port, limits)
         except OSError as error:
@@ -145,7 +150,10 @@ def launch(page: "gradio.Blocks", host: str, port: int, limits: Limits) -> None:
 
 
 def build(
-    models: Mapping[str, str], load: Callable[[str], Model], limits: Limits
+    models: Mapping[str, str],
+    load: Callable[[str], Model],
+    limits: Limits,
+    searchers: "Searchers | None" = None,
 ) -> "gradio.Blocks":
     """Return the page.
 
@@ -153,6 +161,7 @@ def build(
         models: Title of each model that can be chosen, with its address; the first is chosen.
         load: Loads the model of an address.
         limits: What is taken.
+        searchers: What can search frames; without any there is no tab for it.
 
     Raises:
         QvpipeError: If Gradio is not installed.
@@ -195,9 +204,7 @@ def build(
             gradio.DownloadButton(value=report, visible=True),
         )
 
-    page = gradio.Blocks(title="qvpipe", analytics_enabled=False, delete_cache=(60, KEEP_REPORTS_S))
-    with page:
-        gradio.HTML("<h1>What is in this pipe?</h1>", elem_classes="qv-head")
+    def add_video() -> None:
         with gradio.Row(equal_height=True):
             upload = gradio.File(
                 label=f"Video, up to {limits.megabytes} MB and {limits.minutes:g} minutes",
@@ -224,6 +231,19 @@ def build(
             concurrency_limit=1,
             show_progress_on=[result],
         )
+
+    page = gradio.Blocks(title="qvpipe", analytics_enabled=False, delete_cache=(60, KEEP_REPORTS_S))
+    with page:
+        gradio.HTML("<h1>What is in this pipe?</h1>", elem_classes="qv-head")
+        if not searchers:
+            add_video()
+            return page
+        from qvpipe.inference.search_tab import add_search
+
+        with gradio.Tab("A video"):
+            add_video()
+        with gradio.Tab("Search"):
+            add_search(searchers, _note)
     return page
 
 

@@ -276,6 +276,30 @@ def reliability(truth: Targets, scores: Floats, bins: int = 10) -> Figure:
     return figure
 
 
+def similarities(right: Floats, wrong: Floats) -> Figure:
+    """Draw how similar videos are to the names of their own classes and to those of others.
+
+    Args:
+        right: Similarity of each pair of a video and a class that it shows, in [-1, 1].
+        wrong: The same of classes that it does not show.
+    """
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    both = np.concatenate([right, wrong])
+    bins = np.linspace(both.min(), both.max() + 1e-6, 41).tolist()
+    for name, values, colour in (("wrong", wrong, RED), ("right", right, BLUE)):
+        label = f"{name}: {len(values):,} pairs, mean {values.mean():.3f}"
+        weights = np.full(len(values), 1 / len(values))
+        axes.hist(values, bins, weights=weights, color=colour, alpha=0.6, label=label)
+        axes.axvline(float(values.mean()), color=colour, linestyle="--", linewidth=1)
+    axes.set_xlabel("cosine similarity of video and name of the class")
+    axes.set_ylabel("share of the pairs")
+    axes.set_title("Similarity of right and wrong pairs", loc="left", fontsize=11)
+    axes.legend(frameon=False, fontsize=8)
+    _bare(axes)
+    return figure
+
+
 def comparison(maps: pd.DataFrame, per_class: pd.DataFrame) -> Figure:
     """Draw the mAP of members and ensemble, and the average precision of classes, side by side.
 

@@ -15,7 +15,7 @@ from qvpipe.tracking.registry import (
     register,
     run_of,
 )
-from qvpipe.tracking.runs import FoldRun, digest, ensemble_run, fold_run
+from qvpipe.tracking.runs import FoldRun, digest, ensemble_run, fold_run, log_zeroshot
 from qvpipe.tracking.server import tracking_uri
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "export",
     "fold_run",
     "load_model",
+    "log_zeroshot",
     "promote",
     "register",
     "run_of",

@@ -117,6 +117,39 @@ def ensemble_run(settings: Settings, result: Mapping[str, Any], artifacts: Path)
         yield parent
 
 
+def log_zeroshot(
+    settings: Settings, embedder: str, result: Mapping[str, Any], artifacts: Path
+) -> None:
+    """Log labels that were given without training as a run of their own.
+
+    Args:
+        settings: Of the pipeline.
+        embedder: The entry of `search.zeroshot`.
+        result: Its metrics.
+        artifacts: Folder of which everything becomes an artifact of the run.
+
+    Raises:
+        QvpipeError: If MLflow does not answer.
+    """
+    client = connect()
+    with answering():
+        send_kept(client)
+        tags = {"kind": "zeroshot", "index": digest(files.INDEX), **_origin()}
+        run = _create_run(client, settings, f"zeroshot {embedder}", tags)
+    log = Log(client, run)
+    with _ended(log), answering():
+        search = settings.search
+        params = {
+            "embedder": search.embedders[embedder],
+            "templates": ", ".join(search.zeroshot[embedder]),
+            "frames": search.frames,
+        }
+        _log_params(client, run, params)
+        own = {name: result[name] for name in result if isinstance(result[name], float)}
+        log.metrics(own | _result_metrics(result))
+        client.log_artifacts(run, str(artifacts))
+
+
 def digest(path: Path) -> str:
     """Return the SHA-256 of a file."""
     with path.open("rb") as file:
