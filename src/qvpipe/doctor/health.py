@@ -20,6 +20,7 @@ from packaging.requirements import Requirement
 from qvpipe import files, tracking
 from qvpipe.errors import QvpipeError, one_line
 from qvpipe.tracking import stored
+from qvpipe.video.labels import FOLDERS
 from qvpipe.video.reader import ENDINGS
 
 if TYPE_CHECKING:
@@ -182,8 +183,8 @@ def raw() -> Finding:
             "put the videos there, set data.videos to where they are, get the frames with "
             "`dvc pull`, or render some with `qvpipe demo-data`",
         )
-    videos = sum(1 for path in folder.iterdir() if path.suffix.lower() in ENDINGS)
-    if not labels.is_file():
+    videos = sum(1 for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
+    if data.labels != FOLDERS and not labels.is_file():
         return Finding(
             f"{videos} videos in {data.videos}, no label file {data.labels}",
             "put it there, or set data.labels to where it is",

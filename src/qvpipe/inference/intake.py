@@ -9,7 +9,7 @@ import cv2
 
 from qvpipe.config import Settings
 from qvpipe.inputs import Views, video_views
-from qvpipe.video.packets import VideoError, promised_length_s
+from qvpipe.video.reader import VideoError, promised_length_s
 
 Seen = Mapping[str, Views] | VideoError
 """What each member sees of a video, or why it cannot be read."""
@@ -84,7 +84,8 @@ def check_length(path: Path) -> None:
     """Look at a file's header before anything of it is decoded.
 
     Raises:
-        VideoError: If the file is no video, or promises more than fits into the time there is.
+        VideoError: If the file is neither a video nor an image, or promises more than fits into
+            the time there is.
     """
     length_s = promised_length_s(path)
     if length_s > LONGEST_S:
