@@ -1,6 +1,7 @@
 """The pictures of an ensemble that people look at, in one folder."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,39 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from qvpipe import files
+from qvpipe.learning.tasks import decisions
 from qvpipe.results import plots
 from qvpipe.video.images import decode_jpeg
 
 SHOWN = 4
 """Super-images in a row of examples."""
+
+
+MOST_WRONG = 24
+"""Misclassified items of each set that are shown."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A set of items with the probabilities that the ensemble gives them.
+
+    Attributes:
+        name: Of the set.
+        videos: The items.
+        truth: 0 or 1, `[items, classes]`.
+        scores: Probabilities, `[items, classes]`.
+    """
+
+    name: str
+    videos: Sequence[str]
+    truth: NDArray[np.int64]
+    scores: NDArray[np.floating[Any]]
+
+    def table(self, classes: Sequence[str]) -> pd.DataFrame:
+        """Return the probabilities as a table: `video`, then the classes."""
+        table = pd.DataFrame(self.scores, columns=list(classes))
+        table.insert(0, "video", list(self.videos))
+        return table
 
 
 def draw(
@@ -48,6 +77,58 @@ def draw(
         if truth[:, column].any():
             figure = _examples(videos["video"].to_numpy(), truth, scores, classes, column)
             figure.savefig(folder / "examples" / f"{column:02}_{_safe(name)}.jpg", dpi=80)
+
+
+def draw_choices(folder: Path, sets: Sequence[Judged], classes: Sequence[str]) -> None:
+    """Draw how good the decisions for the most probable class are.
+
+    Args:
+        folder: Where `confusion.png`, `f1.png` and `misclassified.jpg` come to lie.
+        sets: The items out of fold, and those of the test.
+        classes: Names in the order of the columns.
+    """
+    count = len(classes)
+    tables, scores, overall = {}, {}, {}
+    for judged in sets:
+        label, chosen = judged.truth.argmax(axis=1), judged.scores.argmax(axis=1)
+        pairs = np.bincount(label * count + chosen, minlength=count * count)
+        tables[judged.name] = pairs.reshape(count, count)
+        found = decisions("multiclass", judged.truth, judged.scores, classes)
+        scores[judged.name], overall[judged.name] = found["per_class_f1"], found["f1"]
+    numbers = ", ".join(
+        f"{table.sum() - np.trace(table)} of {table.sum()} {name}" for name, table in tables.items()
+    )
+    shown = [picture for judged in sets for picture in _misclassified(judged, classes)]
+    pictures = {
+        "confusion.png": plots.confusion(tables, classes),
+        "f1.png": plots.f1_by_class(scores, overall),
+        "misclassified.jpg": plots.gallery(f"Misclassified, surest first: {numbers}", shown),
+    }
+    for name, figure in pictures.items():
+        figure.savefig(folder / name, dpi=110)
+
+
+def draw_accuracy(folder: Path, members: Sequence[str], folds: Sequence[int]) -> None:
+    """Draw `accuracy.png`: the validation accuracy of each member's folds over the epochs."""
+    curves = {
+        member: [files.read_table(files.fold_model(member, fold) / "curve.csv") for fold in folds]
+        for member in members
+    }
+    plots.accuracy_by_epoch(curves).savefig(folder / "accuracy.png", dpi=110)
+
+
+def _misclassified(judged: Judged, classes: Sequence[str]) -> plots.Images:
+    """Return the super-images of the most surely misclassified items, with captions."""
+    label, chosen = judged.truth.argmax(axis=1), judged.scores.argmax(axis=1)
+    surest = np.argsort(-judged.scores.max(axis=1), kind="stable")
+    return [
+        (
+            decode_jpeg(files.superimage(judged.videos[i]).read_bytes()),
+            f"{judged.name}: {judged.videos[i][-24:]}\n{classes[label[i]]}, taken for "
+            f"{classes[chosen[i]]} ({judged.scores[i, chosen[i]]:.2f})",
+        )
+        for i in surest[label[surest] != chosen[surest]][:MOST_WRONG]
+    ]
 
 
 def _examples(

@@ -92,7 +92,7 @@ def lay_bundle(settings: Settings, folder: Path) -> Path:
     shutil.copytree(
         files.ENSEMBLE,
         folder,
-        ignore=shutil.ignore_patterns(files.PICTURES.name, "predictions.csv"),
+        ignore=shutil.ignore_patterns(files.PICTURES.name, "predictions.csv", "test.csv"),
     )
     (folder / "params.yaml").write_text(
         yaml.safe_dump(as_tree(settings), sort_keys=False), encoding="utf-8"
