@@ -63,7 +63,8 @@ def test_every_model_takes_a_step(path: Path, member: str) -> None:
     recipe = replace(config.recipe(member), epochs=1, ema_decay=0.0)
     loss = make_loss(config, torch.ones(17))
     grid = config.superimages.grid if model.input == "superimage" else 1
-    fitted = fit(network, part, part, loss, recipe, torch.device("cpu"), grid=grid)
+    cpu = torch.device("cpu")
+    fitted = fit(network, part, part, loss, recipe, cpu, task=config.task, grid=grid)
     assert any(not torch.equal(fitted.state[name], value) for name, value in before.items())
 
 
@@ -73,4 +74,5 @@ def test_there_is_one_for_each_purpose() -> None:
         "qvpipe-framewise",
         "qvpipe-small",
         "qvpipe-winner",
+        "thumbnails",
     ]

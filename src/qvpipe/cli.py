@@ -131,7 +131,7 @@ def explain(arguments: argparse.Namespace) -> None:
     predictor.check_classes(arguments.classes or ())
     video = permitted(arguments.video)
     explanation = explain_video(predictor, video, arguments.classes, arguments.moments)
-    thresholds = predictor.rules["thresholds"]
+    thresholds = predictor.thresholds
     path = write_explanation(
         explanation, arguments.out, predictor.classes, thresholds, QVPIPE_MEANINGS
     )
@@ -144,15 +144,17 @@ def explanation_text(explanation: "Explanation", thresholds: Mapping[str, float]
 
     Args:
         explanation: Of a video.
-        thresholds: Of each class.
+        thresholds: Of each class that hangs on one.
     """
     lines = []
     for seeing in explanation.seeings:
         name = f"{seeing.name}  {QVPIPE_MEANINGS.get(seeing.name, '')}"
         probability = explanation.prediction.probabilities[seeing.name]
+        threshold = thresholds.get(seeing.name)
+        limit = "" if threshold is None else f" (threshold {threshold:.2f})"
         seconds = ", ".join(f"{moment.time_s:.1f} s" for moment in seeing.moments)
         lines.append(
-            f"{name:36} {probability:.2f} (threshold {thresholds[seeing.name]:.2f})  "
+            f"{name:36} {probability:.2f}{limit}  "
             f"{'seen at ' + seconds if seconds else 'nowhere in particular'}"
         )
     return "\n".join(lines)
@@ -166,6 +168,7 @@ def report(arguments: argparse.Namespace) -> int:
     from qvpipe.inference import report as reports
     from qvpipe.inference.batch import collect
     from qvpipe.inference.examine import examine_all
+    from qvpipe.results.pictures import OF_CHOICES
     from qvpipe.video.labels import read_labels
 
     videos = collect(arguments.videos, sys.stdin)
@@ -174,7 +177,7 @@ def report(arguments: argparse.Namespace) -> int:
     classes = predictor.classes
     # Read before the long work, so that a mistake shows at once.
     names = reports.read_names(arguments.names, classes) if arguments.names else None
-    labels = read_labels(arguments.labels, classes) if arguments.labels else None
+    labels = read_labels(arguments.labels, classes, videos) if arguments.labels else None
     compute = ComputeSettings(workers=arguments.workers, device=arguments.device)
     found = list(examine_all(predictor, videos, reports.moments_of_each(len(videos)), compute))
     page = reports.Report(
@@ -184,7 +187,10 @@ def report(arguments: argparse.Namespace) -> int:
         made=datetime.now().astimezone(),
         card=tracking.describe(arguments.model) | reports.model_facts(predictor),
         names=names or reports.class_names(classes),
-        agreement=None if labels is None else reports.agreement(found, classes, labels),
+        agreement=None
+        if labels is None
+        else reports.agreement(found, classes, labels, predictor.settings.task),
+        validation=reports.picture_addresses(tracking.pictures(arguments.model, OF_CHOICES)),
     )
     with files.replacing(arguments.out) as temporary:
         temporary.write_text(reports.render(page), encoding="utf-8")
@@ -447,7 +453,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_model(sheet)
     sheet.add_argument("--out", type=Path, default=Path("report.html"), help="default: %(default)s")
     sheet.add_argument(
-        "--labels", type=Path, help="JSON, file name to class indices, to compare the results with"
+        "--labels",
+        type=Path,
+        help="to compare the results with: JSON, file name to class indices, CSV with the columns "
+        "file and labels, or `folders` if each file lies in one that is called after its class",
     )
     sheet.add_argument(
         "--names", type=Path, help="CSV with the columns class and name: what classes are called"

@@ -196,6 +196,12 @@ class TrainSettings:
     """Probability that tiles of a super-image change places."""
     tile_share: Share = 0.34
     """Share of its tiles that change places then."""
+    rotate: Annotated[float, Between(0, 180)] = 0.0
+    """An item is turned by up to so many degrees, either way; what it leaves is black."""
+    zoom_in: Annotated[float, Between(0, 0.9)] = 0.0
+    """Largest share of a picture's sides that is cut off, the rest filling the picture."""
+    zoom_out: Annotated[float, Between(0, 9)] = 0.0
+    """Largest share of a picture's sides that is added in black, the whole filling the picture."""
     mixup: Annotated[float, Between(0)] = 0.0
     """Alpha of MixUp; 0 switches it off."""
     amp: Literal["auto", "bf16", "fp16", "none"] = "auto"
@@ -269,7 +275,11 @@ class ModelSettings:
     freeze: tuple[str, ...] = ()
     """Parts of the backbone, by timm's names, that keep their pretrained weights and statistics."""
     dropout: Share = 0.0
-    """Dropout before the head."""
+    """Dropout before each layer of the head."""
+    hidden: Annotated[int, Between(0)] = 0
+    """Width of the hidden layer of the head `mlp`; 0 is as wide as the features."""
+    activation: Literal["gelu", "relu"] = "gelu"
+    """What follows that layer."""
     train: Mapping[str, Any] = field(default_factory=dict)
     """Keys of `train` with the values that this model uses instead."""
 

@@ -99,6 +99,11 @@ def fold_predictions(member: str, fold: int) -> Path:
     return PREDICTIONS / member / f"fold{fold}.csv"
 
 
+def fold_test(member: str, fold: int) -> Path:
+    """Return the table of a fold's probabilities for the test set, where there is one."""
+    return fold_model(member, fold) / "test.csv"
+
+
 def fold_metrics(member: str, fold: int) -> Path:
     """Return the metrics of a member on a fold it did not see."""
     return METRICS / member / f"fold{fold}.json"
@@ -162,6 +167,13 @@ def read_predictions(path: Path) -> "pd.DataFrame":
 def read_splits() -> "pd.DataFrame":
     """Return video, group, fold and labels of all videos that have a fold."""
     return read_table(SPLITS).merge(read_table(INDEX)[["video", "labels"]], on="video")
+
+
+def read_test() -> "pd.DataFrame":
+    """Return video and labels of all items of the test set that have frames."""
+    index, framed = read_table(INDEX), read_table(CLEAN)["video"]
+    tested = (index["part"] == "test") & (index["status"] == "ok") & index["video"].isin(framed)
+    return index.loc[tested, ["video", "labels"]]
 
 
 def write_table(path: Path, table: "pd.DataFrame") -> None:

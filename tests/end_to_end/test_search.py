@@ -78,7 +78,7 @@ def test_zero_shot_labels_are_judged_and_logged(searched: Project) -> None:
     assert set(table.index) == set(IDS)
     assert list(table.columns) == CLASSES
     assert table.sum(axis=1).to_numpy() == pytest.approx(1)
-    right = [label == IDS[str(video)] for video, label in table.idxmax(axis=1).items()]
+    right = [str(label) == IDS[str(video)] for video, label in table.idxmax(axis=1).items()]
     assert np.mean(right) == pytest.approx(result["precision_at_1"])
     assert np.mean(right) == pytest.approx(result["accuracy"])
     client = MlflowClient(f"sqlite:///{searched.folder / 'mlflow.db'}")

@@ -170,6 +170,51 @@ def test_heads_give_a_logit_for_each_class(name: str) -> None:
     assert make_head(name, 12, 5, dropout=0.5)(torch.zeros(3, 12)).shape == (3, 5)
 
 
+def test_a_hidden_layer_has_the_width_and_the_activation_that_are_set() -> None:
+    torch.manual_seed(0)
+    head = make_head("mlp", 12, 5, dropout=0.4, hidden=7, activation="relu")
+    assert {name: list(value.shape) for name, value in head.state_dict().items()} == {
+        "0.weight": [7, 12], "0.bias": [7], "3.weight": [5, 7], "3.bias": [5],
+    }  # fmt: skip
+    features = torch.randn(3, 12)
+    weights = head.state_dict()
+    inner = (features @ weights["0.weight"].T + weights["0.bias"]).clamp(min=0)
+    torch.testing.assert_close(
+        head.eval()(features), inner @ weights["3.weight"].T + weights["3.bias"]
+    )
+    assert [layer.p for layer in head.modules() if isinstance(layer, torch.nn.Dropout)] == [0.4] * 2
+    assert list(next(make_head("mlp", 12, 5, 0.0).parameters()).shape) == [12, 12]
+
+
+def test_transfer_learning_trains_the_head_alone() -> None:
+    """Keras counts 2,257,984 weights of MobileNetV2, with the means and variances of its norms."""
+    settings = ModelSettings(
+        input="superimage",
+        size=224,
+        backbone="mobilenetv2_100",
+        head="mlp",
+        hidden=100,
+        activation="relu",
+        dropout=0.3,
+        freeze=("conv_stem", "bn1", "blocks", "conv_head", "bn2"),
+    )
+    network = Network(settings, 3, "none")
+    trained = [value.numel() for value in network.parameters() if value.requires_grad]
+    assert sum(trained) == (1280 * 100 + 100) + (100 * 3 + 3) == 128_403
+    whole = timm.create_model("mobilenetv2_100", num_classes=0)
+    assert sum(value.numel() for value in whole.parameters()) == 2_223_872
+    # A frozen norm keeps scale, shift, mean and variance, and counts no batches.
+    norms = [m for m in whole.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    statistics_of_norms = sum(2 * norm.num_features for norm in norms)
+    kept = sum(value.numel() for value in network.backbone.state_dict().values())
+    assert kept == 2_223_872 + statistics_of_norms == 2_257_984
+    before = {name: value.clone() for name, value in network.backbone.state_dict().items()}
+    network.train()
+    network(torch.randint(0, 256, (2, 1, 3, 64, 64), dtype=torch.uint8)).sum().backward()
+    assert all(torch.equal(value, before[n]) for n, value in network.backbone.state_dict().items())
+    assert all(p.grad is not None for p in network.head.parameters())
+
+
 def test_ml_decoder_asks_the_whole_map() -> None:
     """What stands at one place alone changes the logits, and another place's does otherwise."""
     torch.manual_seed(0)

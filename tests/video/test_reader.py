@@ -483,7 +483,7 @@ def test_a_single_damaged_picture_is_an_error(render_clip: Render, tmp_path: Pat
     [
         ("empty.mp4", b"", r"empty\.mp4 is empty \(0 bytes\)"),
         ("text.mp4", b"This is no video.\n" * 50, r"text\.mp4 is a text file, not a video"),
-        ("noise.mp4", bytes(range(256)) * 20, r"noise\.mp4 is not a video"),
+        ("noise.mp4", bytes(range(256)) * 20, r"noise\.mp4 is neither a video nor an image"),
         ("absent.mp4", None, r"absent\.mp4 cannot be opened: No such file"),
     ],
 )

@@ -87,7 +87,7 @@ def _result(
             ClassResult(
                 name=name,
                 probability=probability,
-                threshold=predictor.rules["thresholds"][name],
+                threshold=predictor.thresholds.get(name),
                 found=name in prediction.labels,
                 moments=seen.get(name, ()),
             )

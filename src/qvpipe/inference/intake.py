@@ -10,8 +10,7 @@ import cv2
 
 from qvpipe.config import Settings
 from qvpipe.inputs import Examined, Views, examine, video_views
-from qvpipe.video.packets import VideoError, promised_length_s
-from qvpipe.video.reader import probe
+from qvpipe.video.reader import VideoError, probe, promised_length_s
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,8 @@ def check_length(path: Path) -> None:
     """Look at a file's header before anything of it is decoded.
 
     Raises:
-        VideoError: If the file is no video, or promises more than fits into the time there is.
+        VideoError: If the file is neither a video nor an image, or promises more than fits into
+            the time there is.
     """
     length_s = promised_length_s(path)
     if length_s > LONGEST_S:

@@ -10,6 +10,7 @@ import numpy as np
 
 from qvpipe import files
 from qvpipe.inference.explain import Explanation, Moment
+from qvpipe.inference.gradcam import Heat
 from qvpipe.video.images import Image, encode_jpeg
 
 QUALITY = 90
@@ -20,12 +21,22 @@ BOX_COLOUR = (255, 255, 255)
 BOX_EDGE = (0, 0, 0)
 
 
+def overlay(frame: Image, heat: Heat) -> Image:
+    """Return a picture with heat over it.
+
+    Args:
+        frame: uint8 `[height, width, 3]`, RGB.
+        heat: From 0 to 1, `[height, width]`.
+    """
+    colours = cv2.applyColorMap((heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    share = HEAT_SHARE * heat[..., np.newaxis]
+    mixed = (1 - share) * frame + share * cv2.cvtColor(colours, cv2.COLOR_BGR2RGB)
+    return np.ascontiguousarray(mixed.astype(np.uint8))
+
+
 def draw(moment: Moment) -> Image:
     """Return a moment's frame at full size, with the heat over it and the box around it."""
-    colours = cv2.applyColorMap((moment.heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
-    share = HEAT_SHARE * moment.heat[..., np.newaxis]
-    mixed = (1 - share) * moment.frame + share * cv2.cvtColor(colours, cv2.COLOR_BGR2RGB)
-    picture = np.ascontiguousarray(mixed.astype(np.uint8))
+    picture = overlay(moment.frame, moment.heat)
     left, top, right, bottom = moment.box
     thickness = max(1, round(min(picture.shape[:2]) / 200))
     for colour, width in ((BOX_EDGE, 3 * thickness), (BOX_COLOUR, thickness)):
@@ -46,7 +57,7 @@ def write_explanation(
         explanation: Of a video.
         folder: Where; made if it does not exist.
         classes: All classes of the model.
-        thresholds: Of each class.
+        thresholds: Of each class that hangs on one.
         meanings: What classes mean, for those that are codes.
 
     Returns:
@@ -77,7 +88,7 @@ def write_explanation(
                 "class": seeing.name,
                 "meaning": meanings.get(seeing.name, ""),
                 "probability": explanation.prediction.probabilities[seeing.name],
-                "threshold": thresholds[seeing.name],
+                "threshold": thresholds.get(seeing.name),
                 "moments": moments,
             }
         )

@@ -99,6 +99,11 @@ class Predictor:
         """The names of the classes, in the order of the columns of every table."""
         return list(self.rules["classes"])
 
+    @property
+    def thresholds(self) -> Mapping[str, float]:
+        """From which probability on each class is a label; empty where an item has exactly one."""
+        return {} if self.settings.task == "multiclass" else dict(self.rules["thresholds"])
+
     def check_classes(self, names: Iterable[str]) -> None:
         """Make sure that these are classes of the model.
 

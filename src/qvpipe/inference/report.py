@@ -4,7 +4,7 @@ import base64
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -18,6 +18,7 @@ from sklearn.metrics import precision_recall_curve, precision_recall_fscore_supp
 from qvpipe.config import QVPIPE_MEANINGS
 from qvpipe.errors import QvpipeError
 from qvpipe.learning.metrics import Floats, Targets, average_precisions
+from qvpipe.learning.tasks import Name
 from qvpipe.video.images import Image, encode_jpeg, resize
 from qvpipe.video.labels import Labels
 
@@ -37,6 +38,9 @@ QUALITY = 75
 
 MANY = 200
 """From this many videos on, a report shows one moment of each class instead of three."""
+
+MOST_WRONG = 60
+"""Misclassified items that are shown."""
 
 CURVE_POINTS = 80
 """A precision-recall curve is drawn through at most this many points."""
@@ -84,8 +88,8 @@ class ClassResult:
     name: str
     probability: float
     """Calibrated, from 0 to 1."""
-    threshold: float
-    """From this probability on the class counts as found."""
+    threshold: float | None
+    """From this probability on the class counts as found; None where the most probable one does."""
     found: bool
     """Whether it is among the video's labels, the rule for the normal class applied."""
     moments: tuple[Moment, ...] = ()
@@ -142,6 +146,15 @@ class ClassAgreement:
 
 
 @dataclass(frozen=True)
+class Wrong:
+    """An item of exactly one class that was taken for another one."""
+
+    result: VideoResult
+    label: str
+    given: str
+
+
+@dataclass(frozen=True)
 class Agreement:
     """How the results agree with the labels."""
 
@@ -155,6 +168,16 @@ class Agreement:
     confusion: tuple[tuple[int, ...], ...]
     """`[classes, classes + 1]`: videos that show the row's class and were given the column's; in
     the last column those that were given none."""
+    accuracy: float | None = None
+    """Share of the items that were given their class; None where they may have several."""
+    wrong: tuple[Wrong, ...] = ()
+    """Those that were not, the surest first; none where they may have several."""
+
+    @property
+    def mean_f1(self) -> float:
+        """The mean F1 over the classes that any video shows."""
+        shown = [judged.f1 for judged in self.classes if judged.positives]
+        return float(np.mean(shown))
 
 
 @dataclass(frozen=True)
@@ -171,6 +194,8 @@ class Report:
     names: Mapping[str, str]
     """What each class is called for people."""
     agreement: Agreement | None = None
+    validation: Mapping[str, str] = field(default_factory=dict)
+    """Pictures of how the model was judged: name to address (`data:`)."""
 
     def outcome(self, result: VideoResult) -> Outcome:
         """Return what became of a video."""
@@ -237,30 +262,47 @@ def model_facts(predictor: "Predictor") -> dict[str, str]:
     }
 
 
-def agreement(videos: Sequence[VideoResult], classes: Sequence[str], labels: Labels) -> Agreement:
+def agreement(
+    videos: Sequence[VideoResult],
+    classes: Sequence[str],
+    labels: Labels,
+    task: Name = "multilabel",
+) -> Agreement:
     """Compare results with labels.
 
     Args:
         videos: The results; those that failed and those without labels are left out.
         classes: The names that the labels' indices count through.
-        labels: File name to indices of classes.
+        labels: Path or name of each file to indices of classes.
+        task: Whether a video has exactly one class.
 
     Raises:
         QvpipeError: If no video is left.
     """
     read = [video for video in videos if not video.error]
-    judged = [video for video in read if video.file in labels]
+    known = {v.video: labels.get(v.video, labels.get(v.file)) for v in read}
+    judged = [video for video in read if known[video.video] is not None]
     if not judged:
         raise QvpipeError(
             "the label file names none of the videos that could be read; its keys must be file "
             "names such as pipe1.mp4"
         )
-    truth = np.array([[i in labels[v.file] for i in range(len(classes))] for v in judged], int)
+    truth = np.array(
+        [[i in (known[v.video] or ()) for i in range(len(classes))] for v in judged], int
+    )
     scores = np.array([[c.probability for c in video.classes] for video in judged])
     given = np.array([[c.found for c in video.classes] for video in judged], int)
     precisions = average_precisions(truth, scores)
     at_threshold = precision_recall_fscore_support(truth, given, average=None, zero_division=0)
     with_none = np.column_stack([given, given.sum(axis=1) == 0])
+    right = truth.argmax(axis=1) == given.argmax(axis=1)
+    surest = np.argsort(-scores.max(axis=1), kind="stable")
+    wrong = [
+        Wrong(judged[i], classes[truth[i].argmax()], classes[given[i].argmax()])
+        for i in surest
+        if not right[i]
+    ]
+    single = task == "multiclass"
     return Agreement(
         videos=len(judged),
         unlabelled=len(read) - len(judged),
@@ -278,7 +320,27 @@ def agreement(videos: Sequence[VideoResult], classes: Sequence[str], labels: Lab
         ),
         mean_ap=float(np.nanmean(precisions)) if truth.any() else 0.0,
         confusion=tuple(tuple(map(int, row)) for row in truth.T @ with_none),
+        accuracy=float(right.mean()) if single else None,
+        wrong=tuple(wrong[:MOST_WRONG]) if single else (),
     )
+
+
+def picture_addresses(pictures: Mapping[str, bytes]) -> dict[str, str]:
+    """Return pictures as addresses, so that they can stand inside the file.
+
+    Args:
+        pictures: File name, ending in `.png` or `.jpg`, to the file's bytes.
+
+    Returns:
+        The names without their endings, to the addresses.
+    """
+    kinds = {".png": "image/png", ".jpg": "image/jpeg"}
+    return {
+        Path(
+            name
+        ).stem: f"data:{kinds[Path(name).suffix]};base64,{base64.b64encode(content).decode()}"
+        for name, content in pictures.items()
+    }
 
 
 def read_names(path: Path, classes: Sequence[str]) -> dict[str, str]:

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from qvpipe.config import TrainSettings
+from qvpipe.learning.metrics import Floats
 
 
 @dataclass(frozen=True)
@@ -21,17 +23,20 @@ class Choices:
     Attributes:
         flipped: Whether it is flipped, bool `[items]`.
         tiles: Which tile comes to each place, int64 `[items, tiles]`.
+        looks: Where it is looked at, float32 `[items, 2, 3]`, as `turn` takes it; None if as it is.
         kept: Its share in what MixUp makes of it, float32 `[items]`; None without MixUp.
     """
 
     flipped: Tensor
     tiles: Tensor
+    looks: Tensor | None
     kept: Tensor | None
 
     def of(self, positions: Tensor) -> "Choices":
         """Return the choices for some items."""
+        looks = None if self.looks is None else self.looks[positions]
         kept = None if self.kept is None else self.kept[positions]
-        return Choices(self.flipped[positions], self.tiles[positions], kept)
+        return Choices(self.flipped[positions], self.tiles[positions], looks, kept)
 
 
 def draw(
@@ -54,11 +59,25 @@ def draw(
     changed = random.random((items, 1)) < recipe.tile_shuffle
     np.put_along_axis(tiles, chosen, np.where(changed, shuffled, chosen), axis=1)
     kept = random.beta(recipe.mixup, recipe.mixup, items) if recipe.mixup else None
+    turned = recipe.rotate or recipe.zoom_in or recipe.zoom_out
+    looks = _draw_looks(items, recipe, random) if turned else None
     return Choices(
         torch.from_numpy(flipped).to(device),
         torch.from_numpy(tiles).to(device),
+        None if looks is None else torch.from_numpy(looks).float().to(device),
         None if kept is None else torch.from_numpy(kept).float().to(device),
     )
+
+
+def _draw_looks(items: int, recipe: TrainSettings, random: np.random.Generator) -> Floats:
+    """Draw angles and widths of view for `turn`, evenly between their limits."""
+    angles = np.deg2rad(random.uniform(-recipe.rotate, recipe.rotate, items))
+    widths = random.uniform(1 - recipe.zoom_in, 1 + recipe.zoom_out, items)
+    looks = np.zeros((items, 2, 3))
+    looks[:, 0, 0] = looks[:, 1, 1] = widths * np.cos(angles)
+    looks[:, 1, 0] = widths * np.sin(angles)
+    looks[:, 0, 1] = -looks[:, 1, 0]
+    return looks
 
 
 def augment(pictures: Tensor, targets: Tensor, choices: Choices) -> tuple[Tensor, Tensor]:
@@ -66,6 +85,8 @@ def augment(pictures: Tensor, targets: Tensor, choices: Choices) -> tuple[Tensor
     pictures = flip(pictures, choices.flipped)
     if choices.tiles.shape[1] > 1:
         pictures = rearrange(pictures, choices.tiles)
+    if choices.looks is not None:
+        pictures = turn(pictures, choices.looks)
     if choices.kept is None:
         return pictures, targets
     return mix(pictures, choices.kept), mix(targets, choices.kept)
@@ -91,6 +112,23 @@ def rearrange(pictures: Tensor, tiles: Tensor) -> Tensor:
     cut = cut[torch.arange(batch, device=pictures.device).unsqueeze(1), tiles]
     cut = cut.reshape(batch, grid, grid, views, channels, rows, columns)
     return cut.permute(0, 3, 4, 1, 5, 2, 6).reshape(pictures.shape)
+
+
+def turn(pictures: Tensor, looks: Tensor) -> Tensor:
+    """Turn and zoom pictures around their middles, all views of an item alike.
+
+    Args:
+        pictures: Square ones.
+        looks: The affine map from a place in the new picture to one in the old, from -1 to 1 across
+            and down, `[batch, 2, 3]`. What lies outside of the old picture is black.
+
+    Returns:
+        float32, of the shape of `pictures`, interpolated between the nearest four pixels.
+    """
+    stacked = pictures.flatten(1, 2).float()
+    grid = functional.affine_grid(looks, list(stacked.shape), align_corners=False)
+    seen = functional.grid_sample(stacked, grid, padding_mode="zeros", align_corners=False)
+    return seen.reshape(pictures.shape)
 
 
 def mix(values: Tensor, kept: Tensor) -> Tensor:

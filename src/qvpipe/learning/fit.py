@@ -56,6 +56,11 @@ class Epoch:
     seconds: float
     decided: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def score(self) -> tuple[float, float]:
+        """By what the best epoch is chosen: accuracy where a task has one, then `map`."""
+        return self.decided.get("accuracy", 0.0), self.map
+
     def row(self) -> dict[str, float]:
         """Return all values by their names."""
         values: dict[str, float] = dataclasses.asdict(self)
@@ -84,8 +89,8 @@ class Progress:
 
     @property
     def best(self) -> Epoch:
-        """The first epoch with the highest validation mAP."""
-        return max(self.curve, key=lambda epoch: epoch.map)
+        """The first epoch with the highest score in validation."""
+        return max(self.curve, key=lambda epoch: epoch.score)
 
     @property
     def stale(self) -> int:
@@ -132,7 +137,7 @@ class Fit:
     """A finished training.
 
     Attributes:
-        best: The epoch with the highest validation mAP.
+        best: The epoch with the highest score in validation.
         curve: Every epoch.
         state: The better weights of the best epoch, raw or averaged, on the CPU.
         probabilities: Of the validation items by that state, float32 `[items, classes]`.

@@ -39,7 +39,14 @@ class Network(nn.Module):
         )
         freeze(self.backbone, settings.freeze)
         features: int = self.backbone.num_features  # type: ignore[assignment]
-        self.head = make_head(settings.head, features, classes, settings.dropout)
+        self.head = make_head(
+            settings.head,
+            features,
+            classes,
+            settings.dropout,
+            settings.hidden,
+            settings.activation,
+        )
         self.memory_format = torch.preserve_format
         mean, std = statistics(self.backbone)
         self.register_buffer("mean", mean * 255, persistent=False)

@@ -15,6 +15,16 @@ from qvpipe.learning.metrics import Floats, Targets
 from qvpipe.learning.tasks import Name, decisions
 
 
+def judge(
+    task: Name, truth: Targets, scores: Floats, classes: Sequence[str], normal: str | None
+) -> dict[str, Any]:
+    """Return what `metrics.summary` and `tasks.decisions` say of probabilities."""
+    return {
+        **metrics.summary(truth, scores, classes, normal),
+        **decisions(task, truth, scores, classes),
+    }
+
+
 @dataclass(frozen=True)
 class Validation:
     """The items that every model is judged on, each by models that did not learn from it.
@@ -38,11 +48,8 @@ class Validation:
     seed: int
 
     def summary(self, scores: Floats) -> dict[str, Any]:
-        """Return what `metrics.summary` and `tasks.decisions` say of all items pooled."""
-        return {
-            **metrics.summary(self.truth, scores, self.classes, self.normal),
-            **decisions(self.task, self.truth, scores, self.classes),
-        }
+        """Return what `judge` says of all items pooled."""
+        return judge(self.task, self.truth, scores, self.classes, self.normal)
 
     def mean_over_folds(self, scores: Floats) -> dict[str, float]:
         """Return the mean over folds of `map` and `map_defects`, and the SD of `map`."""

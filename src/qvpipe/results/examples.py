@@ -31,14 +31,15 @@ def sheet(title: str, rows: Mapping[str, Captioned]) -> Image:
 
     Args:
         title: Of the sheet.
-        rows: What each row shows, and its pictures.
+        rows: What each row shows, and its pictures; none gives the title alone.
 
     Returns:
         uint8 `[height, width, 3]`, RGB.
     """
-    columns = max(len(pictures) for pictures in rows.values())
+    columns = max((len(pictures) for pictures in rows.values()), default=0)
     head = 2 * GAP + TITLE
-    page = PillowImage.new("RGB", (GAP + columns * (SIDE + GAP), head + len(rows) * ROW), "white")
+    width = max(GAP + columns * (SIDE + GAP), 2 * GAP + round(_font(TITLE).getlength(title)))
+    page = PillowImage.new("RGB", (width, head + len(rows) * ROW), "white")
     pen = ImageDraw.Draw(page)
     pen.text((GAP, GAP), title, INK, _font(TITLE))
     for row, (heading, pictures) in enumerate(rows.items()):

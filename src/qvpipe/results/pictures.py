@@ -1,22 +1,63 @@
 """The pictures of an ensemble that people look at, in one folder."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from qvpipe import files
+from qvpipe.errors import QvpipeError
+from qvpipe.learning.tasks import decisions
 from qvpipe.results import examples, plots
+from qvpipe.results.examples import Captioned
 from qvpipe.video.images import Image, decode_jpeg, encode_jpeg
+
+if TYPE_CHECKING:
+    from qvpipe.inference.predictor import Predictor
 
 SHOWN = 4
 """Super-images in a row of examples."""
 
 QUALITY = 85
 """Of the JPEGs of examples."""
+
+
+OF_CHOICES = ("accuracy.png", "confusion.png", "f1.png", "misclassified.jpg", "heat.jpg")
+"""The pictures of a task of exactly one class, which a report shows."""
+
+MOST_WRONG = 24
+"""Misclassified items of each set that are shown."""
+
+IN_A_ROW = 6
+"""Of the misclassified items."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A set of items with the probabilities that the ensemble gives them.
+
+    Attributes:
+        name: Of the set.
+        videos: The items.
+        truth: 0 or 1, `[items, classes]`.
+        scores: Probabilities, `[items, classes]`.
+    """
+
+    name: str
+    videos: Sequence[str]
+    truth: NDArray[np.int64]
+    scores: NDArray[np.floating[Any]]
+
+    def table(self, classes: Sequence[str]) -> pd.DataFrame:
+        """Return the probabilities as a table: `video`, then the classes."""
+        table = pd.DataFrame(self.scores, columns=list(classes))
+        table.insert(0, "video", list(self.videos))
+        return table
 
 
 def draw(
@@ -53,6 +94,112 @@ def draw(
             path.write_bytes(encode_jpeg(sheet, QUALITY))
 
 
+def draw_choices(folder: Path, sets: Sequence[Judged], classes: Sequence[str]) -> None:
+    """Draw how good the decisions for the most probable class are.
+
+    Args:
+        folder: Where `confusion.png`, `f1.png` and `misclassified.jpg` come to lie.
+        sets: The items out of fold, and those of the test.
+        classes: Names in the order of the columns.
+    """
+    count = len(classes)
+    tables, scores, overall = {}, {}, {}
+    for judged in sets:
+        label, chosen = judged.truth.argmax(axis=1), judged.scores.argmax(axis=1)
+        pairs = np.bincount(label * count + chosen, minlength=count * count)
+        tables[judged.name] = pairs.reshape(count, count)
+        found = decisions("multiclass", judged.truth, judged.scores, classes)
+        scores[judged.name], overall[judged.name] = found["per_class_f1"], found["f1"]
+    numbers = ", ".join(
+        f"{table.sum() - np.trace(table)} of {table.sum()} {name}" for name, table in tables.items()
+    )
+    shown = [picture for judged in sets for picture in _misclassified(judged, classes)]
+    rows = {
+        f"{start + 1} to {min(start + IN_A_ROW, len(shown))}": shown[start : start + IN_A_ROW]
+        for start in range(0, len(shown), IN_A_ROW)
+    }
+    gallery = examples.sheet(f"Misclassified, surest first: {numbers}", rows)
+    (folder / "misclassified.jpg").write_bytes(encode_jpeg(gallery, QUALITY))
+    plots.confusion(tables, classes).savefig(folder / "confusion.png", dpi=110)
+    plots.f1_by_class(scores, overall).savefig(folder / "f1.png", dpi=110)
+
+
+def draw_accuracy(folder: Path, members: Sequence[str], folds: Sequence[int]) -> None:
+    """Draw `accuracy.png`: the validation accuracy of each member's folds over the epochs."""
+    curves = {
+        member: [files.read_table(files.fold_model(member, fold) / "curve.csv") for fold in folds]
+        for member in members
+    }
+    plots.accuracy_by_epoch(curves).savefig(folder / "accuracy.png", dpi=110)
+
+
+def draw_heat(folder: Path, predictor: "Predictor", judged: Judged) -> None:
+    """Draw `heat.jpg`: where the networks look in the surest items of each class (Grad-CAM).
+
+    Members that do not see super-images have no part in it, nor have backbones without maps of
+    features; where no member is left, there is no picture.
+
+    Args:
+        folder: Where the picture comes to lie.
+        predictor: The ensemble.
+        judged: The items, with the ensemble's probabilities.
+    """
+    chosen = judged.scores.argmax(axis=1)
+    rows: dict[str, Captioned] = {}
+    try:
+        for target, name in enumerate(predictor.classes):
+            surest = np.argsort(-judged.scores[:, target], kind="stable")
+            rows[f"taken for {name}, the surest first"] = [
+                (
+                    _heated(predictor, judged.videos[i], target),
+                    f"{judged.videos[i][-24:]}\np {judged.scores[i, target]:.2f}, label "
+                    f"{_labels(judged.truth[i], predictor.classes)}",
+                )
+                for i in surest[chosen[surest] == target][:SHOWN]
+            ]
+    except QvpipeError as error:
+        print(f"warning: no picture of where the networks look, as {error}")
+        return
+    rows = {title: shown for title, shown in rows.items() if shown}
+    title = f"Where the networks look, {judged.name}"
+    (folder / "heat.jpg").write_bytes(encode_jpeg(examples.sheet(title, rows), QUALITY))
+
+
+def _heated(predictor: "Predictor", video: str, target: int) -> Image:
+    """Return the super-image of an item with what in it speaks for a class."""
+    import torch
+
+    from qvpipe.inference.gradcam import heat_maps
+    from qvpipe.inference.pictures import overlay
+    from qvpipe.inputs import superimage_views
+
+    superimage = decode_jpeg(files.superimage(video).read_bytes())
+    height, width = superimage.shape[:2]
+    heat = np.zeros((height, width), dtype=np.float32)
+    for member, networks in predictor.networks.items():
+        model = predictor.settings.models[member]
+        if model.input == "superimage":
+            view = torch.from_numpy(superimage_views(superimage, model)).permute(0, 3, 1, 2)
+            (found,) = heat_maps(networks, view, target)
+            large = cv2.resize(found, (width, height), interpolation=cv2.INTER_CUBIC).clip(0)
+            heat += predictor.rules["members"][member] * large
+    return overlay(superimage, heat / max(float(heat.max()), 1e-12))
+
+
+def _misclassified(judged: Judged, classes: Sequence[str]) -> Captioned:
+    """Return the super-images of the most surely misclassified items, with captions."""
+    label, chosen = judged.truth.argmax(axis=1), judged.scores.argmax(axis=1)
+    surest = np.argsort(-judged.scores.max(axis=1), kind="stable")
+    return [
+        (
+            decode_jpeg(files.superimage(judged.videos[i]).read_bytes()),
+            f"{judged.name}: {judged.videos[i][-24:]}\n{classes[label[i]]}, taken for "
+            f"{classes[chosen[i]]} ({judged.scores[i, chosen[i]]:.2f})",
+        )
+        for i in surest[label[surest] != chosen[surest]][:MOST_WRONG]
+    ]
+
+
 def _examples(
     videos: NDArray[Any],
     truth: NDArray[np.int64],
@@ -65,7 +212,7 @@ def _examples(
     have = surest[truth[surest, column] == 1]
     lack = surest[truth[surest, column] == 0]
 
-    def shown(chosen: NDArray[np.intp]) -> examples.Captioned:
+    def shown(chosen: NDArray[np.intp]) -> Captioned:
         return [
             (
                 decode_jpeg(files.superimage(videos[i]).read_bytes()),

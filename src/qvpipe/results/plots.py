@@ -300,6 +300,92 @@ def similarities(right: Floats, wrong: Floats) -> Figure:
     return figure
 
 
+def accuracy_by_epoch(curves: Mapping[str, Sequence[pd.DataFrame]]) -> Figure:
+    """Draw validation accuracy over the epochs: each fold, their mean, and their SD as a band.
+
+    A fold that stopped early keeps the accuracy of its last epoch, so that the mean is always that
+    of all folds.
+
+    Args:
+        curves: For each member the curves of its folds, with the columns `number` and `accuracy`.
+    """
+    figure = Figure(figsize=(1 + 5.5 * len(curves), 4), layout="constrained")
+    panels = figure.subplots(1, len(curves), sharey=True, squeeze=False)
+    for axes, (member, folds) in zip(panels.flat, curves.items(), strict=True):
+        table = pd.concat([fold.set_index("number")["accuracy"] for fold in folds], axis=1).ffill()
+        epochs, mean = table.index.to_numpy(), table.mean(axis=1).to_numpy()
+        spread = table.std(axis=1, ddof=1).fillna(0.0).to_numpy()
+        low, high = (mean - spread).clip(0, 1), (mean + spread).clip(0, 1)
+        axes.fill_between(epochs, low, high, color=BLUE, alpha=0.2, linewidth=0, label="± SD")
+        for position, fold in enumerate(folds):
+            label = "single folds" if position == 0 else None
+            axes.plot(fold["number"], fold["accuracy"], color=GREY, linewidth=0.8, label=label)
+        axes.plot(epochs, mean, color=BLUE, marker="o", markersize=3, label="mean of the folds")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set_ylim(0, 1.02)
+        axes.set_xlabel("epoch")
+        axes.set_title(f"{member}, {len(folds)} folds", loc="left", fontsize=11)
+        _bare(axes)
+    panels[0, 0].set_ylabel("validation accuracy")
+    panels[0, 0].legend(frameon=False, fontsize=8, loc="lower right")
+    return figure
+
+
+def confusion(tables: Mapping[str, NDArray[np.int64]], classes: Sequence[str]) -> Figure:
+    """Draw what items of each class were taken for, coloured by the share of the class.
+
+    Args:
+        tables: For each set of items its counts, `[class by label, class predicted]`.
+        classes: Names of the classes.
+    """
+    side = 1.6 + max(2.2, 0.55 * len(classes))
+    figure = Figure(figsize=(side * len(tables) + 0.6, side), layout="constrained")
+    names = [_short(name) for name in classes]
+    for axes, (title, counts) in zip(
+        figure.subplots(1, len(tables), squeeze=False).flat, tables.items(), strict=True
+    ):
+        shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), count in np.ndenumerate(counts):
+            colour = "white" if shares[row, column] > 0.6 else "#222222"
+            axes.text(column, row, str(count), ha="center", va="center", fontsize=9, color=colour)
+        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
+        axes.set_yticks(range(len(names)), names, fontsize=8)
+        axes.set_xlabel("predicted", fontsize=9)
+        axes.set_ylabel("label", fontsize=9)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        right = int(np.trace(counts))
+        axes.set_title(f"{title}: {right} of {int(counts.sum())} right", loc="left", fontsize=11)
+    return figure
+
+
+def f1_by_class(scores: Mapping[str, Mapping[str, float]], overall: Mapping[str, float]) -> Figure:
+    """Draw the F1 of each class in each set of items, with the mean over classes in the legend.
+
+    Args:
+        scores: For each set, the F1 of each class.
+        overall: For each set, their mean.
+    """
+    table = pd.DataFrame(scores)[::-1]
+    figure = Figure(figsize=(8, 1.4 + 0.45 * len(table)), layout="constrained")
+    axes = figure.subplots()
+    height = 0.8 / table.shape[1]
+    for position, name in enumerate(table.columns):
+        places = np.arange(len(table)) + 0.4 - height * (position + 0.5)
+        label = f"{name}, mean {overall[name]:.2f}"
+        bars = axes.barh(places, table[name], 0.9 * height, color=COLOURS[position], label=label)
+        axes.bar_label(bars, [f"{value:.2f}" for value in table[name]], padding=3, fontsize=8)
+    axes.set_yticks(range(len(table)), [class_title(name) for name in table.index])
+    axes.set_xlim(0, 1.08)
+    axes.set_xlabel("F1")
+    axes.set_title("F1 by class", loc="left", fontsize=11)
+    axes.tick_params(axis="y", length=0)
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    _bare(axes)
+    return figure
+
+
 def comparison(maps: pd.DataFrame, per_class: pd.DataFrame) -> Figure:
     """Draw the mAP of members and ensemble, and the average precision of classes, side by side.
 

@@ -11,9 +11,12 @@ import yaml
 from qvpipe import files, tracking
 from qvpipe.config import Settings, as_tree
 from qvpipe.errors import QvpipeError, run
-from qvpipe.results import compare
+from qvpipe.inference.predictor import load
+from qvpipe.learning.targets import targets
+from qvpipe.results import compare, pictures
 from qvpipe.results.card import model_card
 from qvpipe.results.compare import ENSEMBLE, WORKSPACE
+from qvpipe.results.pictures import Judged
 from qvpipe.tracking import Champion
 
 
@@ -21,19 +24,18 @@ def register(settings: Settings) -> None:
     """Register what the ensemble stage made, with the alias that it deserves."""
     result = files.read_json(files.METRICS / "ensemble.json")
     model, index = settings.mlflow.model, tracking.digest(files.INDEX)
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        tracking.ensemble_run(settings, result, _artifacts(Path(folder) / "artifacts")) as parent,
-    ):
+    with tempfile.TemporaryDirectory() as folder:
         bundle = lay_bundle(settings, Path(folder) / "bundle")
-        folds = ", ".join(map(str, settings.folds))
-        tags = {"index": index, "folds": folds, "map": repr(result["map"])}
-        version = tracking.register(settings, parent, bundle, tags)
-        with tracking.alone():
-            met = tracking.contest(model)
-            standing = _standing(met.champion, index, result["map"])
-            card = model_card(settings, result, _positives(), index, standing.reason)
-            alias = tracking.award(model, version, met, standing.alias, standing.tags, card)
+        artifacts = _artifacts(settings, Path(folder) / "artifacts", bundle)
+        with tracking.ensemble_run(settings, result, artifacts) as parent:
+            folds = ", ".join(map(str, settings.folds))
+            tags = {"index": index, "folds": folds, "map": repr(result["map"])}
+            version = tracking.register(settings, parent, bundle, tags)
+            with tracking.alone():
+                met = tracking.contest(model)
+                standing = _standing(met.champion, index, result["map"])
+                card = model_card(settings, result, _positives(), index, standing.reason)
+                alias = tracking.award(model, version, met, standing.alias, standing.tags, card)
     beaten = "" if alias == standing.alias else "; a better one was registered at the same time"
     print(
         f"register: {model} version {version} is the {alias}, mAP {result['map']:.3f}; "
@@ -75,14 +77,29 @@ def _standing(champion: Champion | None, index: str, score: float) -> Standing:
     )
 
 
-def _artifacts(folder: Path) -> Path:
+def _artifacts(settings: Settings, folder: Path, bundle: Path) -> Path:
     """Lay all that people want to see of the run into one folder; labels stay at home."""
     shutil.copytree(files.PICTURES, folder / "pictures")
+    if settings.task == "multiclass":
+        predictor = load(bundle, settings.compute.device)
+        pictures.draw_heat(folder / "pictures", predictor, _judged())
     for name, scores in compare.read(WORKSPACE).scores.items():
         files.write_table(folder / "predictions" / f"{name}.csv", scores.reset_index())
     for path in (files.METRICS / "ensemble.json", files.PER_CLASS):
         shutil.copy(path, folder)
     return folder
+
+
+def _judged() -> Judged:
+    """Return the test set with its predictions, or the items out of fold if there is none."""
+    path = files.ENSEMBLE / "test.csv"
+    name, path = (
+        ("test", path) if path.is_file() else ("out of fold", path.with_stem("predictions"))
+    )
+    table = files.read_predictions(path)
+    labels = files.read_table(files.INDEX).set_index("video").loc[table.index, "labels"]
+    truth = targets(labels, len(table.columns))
+    return Judged(name, table.index.to_list(), truth, table.to_numpy())
 
 
 def _positives() -> dict[str, int]:
@@ -95,7 +112,7 @@ def lay_bundle(settings: Settings, folder: Path) -> Path:
     shutil.copytree(
         files.ENSEMBLE,
         folder,
-        ignore=shutil.ignore_patterns(files.PICTURES.name, "predictions.csv"),
+        ignore=shutil.ignore_patterns(files.PICTURES.name, "predictions.csv", "test.csv"),
     )
     (folder / "params.yaml").write_text(
         yaml.safe_dump(as_tree(settings), sort_keys=False), encoding="utf-8"

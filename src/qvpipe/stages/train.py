@@ -16,23 +16,25 @@ from qvpipe import ahead, config, files, tracking
 from qvpipe.config import ModelSettings, Settings
 from qvpipe.errors import QvpipeError, one_line, run
 from qvpipe.inputs import Views, frame_views, superimage_views
-from qvpipe.learning import checkpoint, metrics
+from qvpipe.learning import checkpoint
 from qvpipe.learning.distributed import ALONE, World, joined
-from qvpipe.learning.evaluate import choose_device
+from qvpipe.learning.evaluate import choose_device, choose_precision, predict_batches
 from qvpipe.learning.fit import Epoch, Fit, fit
 from qvpipe.learning.items import Items, read_items
 from qvpipe.learning.losses import make_loss
+from qvpipe.learning.metrics import Floats
 from qvpipe.learning.network import Network
 from qvpipe.learning.progress import Bar
 from qvpipe.learning.targets import targets
-from qvpipe.learning.tasks import decisions
+from qvpipe.learning.tasks import activation
+from qvpipe.learning.validation import judge
 from qvpipe.video.images import decode_jpeg
 from qvpipe.video.quality import Judgement, by_video
 from qvpipe.video.store import unpack
 
 
 def train(settings: Settings, member: str, fold: int) -> None:
-    """Train the member on all folds but one and predict the videos of that one."""
+    """Train the member on all folds but one, and predict that one and the test set."""
     model, recipe = settings.models[member], settings.recipe(member)
     classes = files.read_classes()
     videos = _videos(fold)
@@ -76,6 +78,7 @@ def train(settings: Settings, member: str, fold: int) -> None:
             fitted = training(on_step=bar.step, on_epoch=report)
             names = videos["video"][held_out]
             result = _write(settings, member, fold, classes, names, judged, fitted)
+            _test(settings, member, fold, classes, network, fitted, device)
             tracked.finish(result, files.fold_model(member, fold) / files.WEIGHTS)
     for finished in files.resume_file(member, fold, "").parent.glob(f"{member}-fold{fold}-*.pt"):
         finished.unlink()
@@ -209,10 +212,7 @@ def _write(
     """Write the model, its predictions and their metrics; return the metrics."""
     probabilities = fitted.probabilities.numpy()
     truth = judged.targets.cpu().numpy()
-    result = {
-        **metrics.summary(truth, probabilities, classes, settings.data.normal),
-        **decisions(settings.task, truth, probabilities, classes),
-    }
+    result = judge(settings.task, truth, probabilities, classes, settings.data.normal)
     folder = files.fold_model(member, fold)
     folder.mkdir(parents=True, exist_ok=True)
     safetensors.torch.save_file(fitted.state, folder / files.WEIGHTS)
@@ -230,11 +230,44 @@ def _write(
             "settings": _told(settings, member),
         },
     )
-    predictions = pd.DataFrame(probabilities, columns=classes)
-    predictions.insert(0, "video", videos.to_numpy())
-    files.write_table(files.fold_predictions(member, fold), predictions)
+    files.write_table(
+        files.fold_predictions(member, fold), _predictions(videos, probabilities, classes)
+    )
     files.write_json(files.fold_metrics(member, fold), result)
     return result
+
+
+def _test(
+    settings: Settings,
+    member: str,
+    fold: int,
+    classes: list[str],
+    network: Network,
+    fitted: Fit,
+    device: torch.device,
+) -> None:
+    """Write the probabilities of the test set, where there is one, by the weights that are kept."""
+    path, tested = files.fold_test(member, fold), files.read_test()
+    if tested.empty:
+        path.unlink(missing_ok=True)
+        return
+    recipe = settings.recipe(member)
+    items = _items(settings, tested, settings.models[member], len(classes), device)
+    network.load_state_dict(fitted.state)
+    probabilities = predict_batches(
+        network,
+        items.batches(torch.arange(len(items)).split(recipe.batch_size), device),
+        device,
+        choose_precision(device, recipe.amp),
+        activation(settings.task),
+    )
+    files.write_table(path, _predictions(tested["video"], probabilities.cpu().numpy(), classes))
+
+
+def _predictions(videos: pd.Series, probabilities: Floats, classes: list[str]) -> pd.DataFrame:
+    table = pd.DataFrame(probabilities, columns=classes)
+    table.insert(0, "video", videos.to_numpy())
+    return table
 
 
 def main() -> None:

@@ -3,7 +3,8 @@
 import contextlib
 import importlib.metadata
 import re
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -267,6 +268,31 @@ def download(run: str, folder: Path) -> Mapping[str, str]:
             "ensemble, or set MLFLOW_TRACKING_URI to the server that has it"
         ) from error
     return tags
+
+
+def pictures(uri: str, names: Sequence[str]) -> dict[str, bytes]:
+    """Return those pictures that the run of a registered version has logged, by their names.
+
+    Args:
+        uri: Of the model; one that is no registered version has none.
+        names: Of the pictures that are wanted.
+    """
+    version = _version(uri)
+    if version is None or not version.run_id:
+        return {}
+    client = connect()
+    from mlflow.exceptions import MlflowException
+
+    try:
+        logged = {artifact.path for artifact in client.list_artifacts(version.run_id, "pictures")}
+        with tempfile.TemporaryDirectory() as folder:
+            return {
+                name: Path(client.download_artifacts(version.run_id, path, folder)).read_bytes()
+                for name in names
+                if (path := f"pictures/{name}") in logged
+            }
+    except (MlflowException, OSError):
+        return {}  # The run may be deleted while its model lives on.
 
 
 def load_model(uri: str, device: str = "auto") -> "PyFuncModel":

@@ -296,6 +296,8 @@ def _ensemble_metrics(result: Mapping[str, Any]) -> dict[str, float]:
     for when, error in result["calibration_error"].items():
         if error is not None:
             metrics[f"calibration_error_{when}"] = error
+    tested = result.get("test", {})
+    metrics |= {f"test_{name}": tested[name] for name in POOLED if name in tested}
     for name, ends in result.get("interval", {}).items():
         metrics |= {f"{name}_low": ends["low"], f"{name}_high": ends["high"]}
     for member, judged in result["members"].items():

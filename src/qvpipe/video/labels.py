@@ -24,17 +24,19 @@ class LabelError(QvpipeError):
     """Labels or class names that cannot be used; the message says why."""
 
 
-def read_labels(path: Path, classes: Sequence[str]) -> Labels:
-    """Read a label file.
+def read_labels(path: Path, classes: Sequence[str], items: Iterable[str] = ()) -> Labels:
+    """Read labels.
 
     Args:
-        path: See `read_stated`.
+        path: A file, see `read_stated`, or `folders`.
         classes: The names of the classes that indices count through.
+        items: Whose folders tell their classes; without effect for a file.
 
     Raises:
         LabelError: If the file is missing, has another form, or names a class that there isn't.
     """
-    return as_indices(read_stated(path), classes, str(path))
+    stated = state_folders(items) if str(path) == FOLDERS else read_stated(path)
+    return as_indices(stated, classes, str(path))
 
 
 def read_stated(path: Path) -> Stated:

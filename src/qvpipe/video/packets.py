@@ -20,13 +20,16 @@ from qvpipe.errors import QvpipeError
 
 DataPacket: TypeAlias = "av.Packet[VideoStream]"
 
-ENDINGS = frozenset(
+VIDEO_ENDINGS = frozenset(
     [
         *[".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov"],
         *[".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".vob", ".webm", ".wmv"],
     ]
 )
 """How the names of video files end, in lower case."""
+
+IMAGE_ENDINGS = frozenset([".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"])
+"""How the names of image files end, in lower case."""
 
 DEFAULT_RATE = 25.0
 """Pictures per second of a file that tells nothing of time."""
@@ -125,7 +128,7 @@ class Video:
             yield from _demux(container, _video_stream(container, self.path))
 
 
-def promised_length_s(path: Path) -> float:
+def header_length_s(path: Path) -> float:
     """Return how long a video is by its header, in seconds; 0 if that doesn't tell.
 
     Raises:
@@ -213,6 +216,8 @@ def _open(path: Path, briefly: bool = False) -> InputContainer:
     except (av.error.InvalidDataError, av.error.EOFError):
         raise VideoError(f"{path.name} {_what_it_is(path)}") from None
     except av.error.ArgumentError:
+        if path.suffix.lower() in IMAGE_ENDINGS:
+            raise VideoError(f"{path.name} {_what_it_is(path)}") from None
         raise VideoError(
             f"{path.name} is a playlist, which names other files, or damaged; take the videos "
             "themselves"
@@ -239,7 +244,7 @@ def _what_it_is(path: Path) -> str:
         return "is cut off or damaged: the part that says where its pictures lie is missing"
     if head.isascii() and b"\0" not in head:
         return "is a text file, not a video"
-    return "is not a video, or its beginning is damaged"
+    return "is neither a video nor an image, or its beginning is damaged"
 
 
 def _video_stream(container: InputContainer, path: Path) -> VideoStream:

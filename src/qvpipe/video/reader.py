@@ -5,6 +5,8 @@ doubt which packet holds which picture, only what the wanted pictures refer to i
 the keyframe before each of them, without the pictures between that nothing refers to. Otherwise,
 or as soon as anything looks odd on the way, the whole file is decoded in order. Neither way seeks,
 so neither needs an index in the file.
+
+An image file is a video of one picture that takes no time.
 """
 
 import bisect
@@ -23,18 +25,24 @@ import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
 
 from qvpipe.video.packets import (
-    ENDINGS,
+    IMAGE_ENDINGS,
     MAX_PIXELS,
+    VIDEO_ENDINGS,
     DataPacket,
     Packet,
     Survey,
     Video,
     VideoError,
+    header_length_s,
     open_video,
 )
+from qvpipe.video.stills import image_format, read_image
 
 __all__ = ["ENDINGS", "Image", "Probe", "Sample", "VideoError", "positions", "probe"]
-__all__ += ["sample_frames"]
+__all__ += ["promised_length_s", "sample_frames"]
+
+ENDINGS = VIDEO_ENDINGS | IMAGE_ENDINGS
+"""How the names of files end that are taken for videos and images, in lower case."""
 
 Image = npt.NDArray[np.uint8]
 """A picture, [height, width, 3], RGB."""
@@ -90,10 +98,11 @@ class Sample:
 
 @dataclass(frozen=True)
 class Probe:
-    """What a video's packets tell without decoding any."""
+    """What a video's packets tell without decoding any, or what an image is."""
 
     frames: int
     fps: float
+    """0 for an image, as is its duration."""
     duration_s: float
     width: int
     height: int
@@ -139,11 +148,14 @@ def keyframe_positions(pictures: int, count: int, keys: Sequence[int]) -> list[i
 
 
 def probe(path: Path) -> Probe:
-    """Count and measure a video from its packets; no picture is decoded.
+    """Count and measure a video from its packets; no picture is decoded but an image's own.
 
     Raises:
-        VideoError: If the file holds no video that can be read.
+        VideoError: If the file holds no video and no image that can be read.
     """
+    if codec := image_format(path):
+        height, width, _ = read_image(path).shape
+        return Probe(1, 0.0, 0.0, width, height, codec)
     with open_video(path) as video:
         survey = video.survey
     stamps = [packet.pts for packet in survey.packets if packet.shown and packet.pts is not None]
@@ -161,6 +173,15 @@ def probe(path: Path) -> Probe:
     )
 
 
+def promised_length_s(path: Path) -> float:
+    """Return how long a video is by its header, in seconds; 0 if that doesn't tell.
+
+    Raises:
+        VideoError: If the file holds no video and no image that can be read.
+    """
+    return 0.0 if image_format(path) else header_length_s(path)
+
+
 def sample_frames(
     path: Path,
     count: int,
@@ -176,7 +197,7 @@ def sample_frames(
     damaged file the pictures that decode without error are counted and no others.
 
     Args:
-        path: The video.
+        path: The video, or an image.
         count: How many frames, 1 or more.
         sampling: `even`, or `keyframe` to take the keyframe nearest to that picture where one
             lies in the same part. It decodes much less of a long video. Where a file's packets
@@ -188,6 +209,8 @@ def sample_frames(
     Raises:
         VideoError: If no picture can be read.
     """
+    if image_format(path):
+        return _sample_image(path, count, prepare)
     choose = {"even": _choose_middles, "keyframe": keyframe_positions}[sampling]
     if decoder == "decord":
         from qvpipe.video.decord import sample_with_decord
@@ -207,6 +230,14 @@ def sample_frames(
             return _sample_in_full(video, count, choose, prepare)
     except VideoError:
         return sample
+
+
+def _sample_image(path: Path, count: int, prepare: Prepare | None) -> Sample:
+    image = read_image(path)
+    frame = image if prepare is None else prepare(image)
+    return assemble(
+        [frame] * count, [0] * count, [0.0] * count, pictures=1, promised=1, pixel_aspect=1.0
+    )
 
 
 def _choose_middles(pictures: int, count: int, keys: Sequence[int]) -> list[int]:
