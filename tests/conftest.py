@@ -38,6 +38,7 @@ class RenderClip(Protocol):
         rate: int = 25,
         stamps: Sequence[int] | None = None,
         rotation: int = 0,
+        mirrored: bool = False,
         seed: int = 0,
         **options: str,
     ) -> Path: ...
@@ -69,6 +70,7 @@ def render(
     rate: int = 25,
     stamps: Sequence[int] | None = None,
     rotation: int = 0,
+    mirrored: bool = False,
     seed: int = 0,
     **options: str,
 ) -> Path:
@@ -83,6 +85,7 @@ def render(
         rate: Pictures per second.
         stamps: When each picture is shown, in milliseconds; None for evenly.
         rotation: By how many degrees players turn it, counterclockwise.
+        mirrored: Whether they then exchange left and right.
         seed: Another seed gives other pictures.
         options: Options of the encoder.
     """
@@ -93,8 +96,8 @@ def render(
         stream.pix_fmt = pix_fmt
         if stamps is not None:
             stream.codec_context.time_base = Fraction(1, 1000)
-        if rotation:
-            stream.set_display_rotation(rotation)
+        if rotation or mirrored:
+            stream.set_display_rotation(rotation, hflip=mirrored)
         for k, picture in enumerate(pictures(frames, size, seed)):
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=pix_fmt)
             frame.pts = k if stamps is None else stamps[k]

@@ -263,6 +263,19 @@ def test_a_video_with_fewer_pictures_says_that_some_repeat(
     assert sample.note == "5 pictures are fewer than 9 frames, so some repeat"
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("rotation", [0, 90, 180, -90])
+def test_pictures_are_turned_and_mirrored_as_players_do(
+    rotation: int, mirrored: bool, render_clip: Render, tmp_path: Path
+) -> None:
+    path = render_clip(tmp_path / "a.mp4", frames=5, rotation=rotation, mirrored=mirrored)
+    with av.open(path) as container:
+        stored = np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
+    turned = np.rot90(stored, rotation // 90, axes=(1, 2))
+    expected = turned[:, :, ::-1] if mirrored else turned
+    np.testing.assert_array_equal(sample_frames(path, 5).frames, expected)
+
+
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi", "a.mpeg"])
 @pytest.mark.parametrize("rotation", [0, 90])
 def test_the_shape_of_pixels_is_told(name: str, rotation: int, tmp_path: Path) -> None:

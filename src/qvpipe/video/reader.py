@@ -12,7 +12,7 @@ An image file is a video of one picture that takes no time.
 import bisect
 import itertools
 import operator
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
@@ -79,7 +79,7 @@ class Sample:
     """Frames taken from a video, in order of time."""
 
     frames: Image
-    """uint8 [count, height, width, 3], RGB as a player shows them, rotation applied; one pixel
+    """uint8 [count, height, width, 3], RGB as a player shows them, turned and mirrored; one pixel
     for each that is stored, also where `pixel_aspect` is not 1."""
     indices: npt.NDArray[np.int64]
     """[count], which picture of the video each is, from 0."""
@@ -564,8 +564,23 @@ def seconds(stamps: Sequence[int | None], chosen: Sequence[int], survey: Survey)
 
 def _rgb(frame: av.VideoFrame, reformatter: VideoReformatter, prepare: Prepare | None) -> Image:
     image = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
-    turned = np.asarray(np.rot90(image, round(frame.rotation / 90)), dtype=np.uint8)
-    return turned if prepare is None else prepare(np.ascontiguousarray(turned))
+    shown = _as_shown(np.asarray(image, dtype=np.uint8), frame)
+    return shown if prepare is None else prepare(np.ascontiguousarray(shown))
+
+
+def _as_shown(image: Image, frame: av.VideoFrame) -> Image:
+    """Return a picture turned and mirrored as the frame's display matrix says."""
+    # PyAV's own types know of motion vectors alone.
+    side_data = cast("Mapping[str, bytes]", frame.side_data)
+    if "DISPLAYMATRIX" not in side_data:
+        return image
+    # x' = right * x + across * y and y' = along * x + down * y; the rest doesn't matter here.
+    matrix = np.frombuffer(side_data["DISPLAYMATRIX"], dtype=np.int32)
+    right, along, _, across, down = matrix[:5]
+    if abs(along) > abs(right):
+        image = image.swapaxes(0, 1)
+        right, down = across, along
+    return image[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1]
 
 
 def _pixel_aspect(video: Video, turned: bool) -> float:
