@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -106,15 +105,14 @@ def told(run: Run) -> tuple[object, ...]:
     return run.info.run_name, run.data.params, metrics, tags
 
 
-def kill_once_saved(project: Project, fold: int, killed: list[int]) -> None:
+def kill_once_saved(project: Project, fold: int, killed: list[int], over: threading.Event) -> None:
     """Kill the process that trains a fold ahead once it has saved an epoch."""
     folder = project.folder / ".dvc/tmp/qvpipe"
-    deadline = time.monotonic() + 300
-    while not killed and time.monotonic() < deadline:
-        time.sleep(0.005)
+    while not killed and not over.wait(0.005):
         if any(folder.glob(f"m-fold{fold}-*.pt")):
             killed += [pid for pid, place in places() if place.match(f"m-fold{fold}-*.part")][:1]
-    os.kill(killed[0], signal.SIGKILL)
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
 
 
 def places() -> Iterator[tuple[int, Path]]:
@@ -133,10 +131,14 @@ def both(start: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Proj
     at_once.set({"compute": {"engine": "ray", "workers": 2}})
     at_once.git("commit", "--quiet", "--all", "--message", "on Ray")
     killed: list[int] = []
-    killer = threading.Thread(target=kill_once_saved, args=(at_once, 1, killed))
+    over = threading.Event()
+    killer = threading.Thread(target=kill_once_saved, args=(at_once, 1, killed, over))
     killer.start()
-    printed = at_once.run("dvc", "repro")
-    killer.join()
+    try:
+        printed = at_once.run("dvc", "repro")
+    finally:
+        over.set()
+        killer.join()
     assert killed
     assert printed.count("trained on Ray") == 2
     return one_by_one, at_once

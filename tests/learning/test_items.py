@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from qvpipe.config import BceSettings, ModelSettings, TrainSettings
 from qvpipe.learning import items
@@ -14,13 +13,10 @@ from qvpipe.learning.fit import Fit, fit
 from qvpipe.learning.items import OnDemand, read_items
 from qvpipe.learning.losses import bce
 from qvpipe.learning.network import Network
+from tests.learning.stored import read
 
 CPU = torch.device("cpu")
 TARGETS = torch.tensor([[k % 2, k % 3 == 0] for k in range(12)]).float()
-
-
-def read(name: str, folder: Path) -> NDArray[np.uint8]:
-    return np.asarray(np.load(folder / f"{name}.npy"))
 
 
 @pytest.fixture
