@@ -110,6 +110,25 @@ def test_a_raw_file_is_known_by_its_bytes_whatever_they_are(tmp_path: Path) -> N
     )
 
 
+@pytest.mark.parametrize("name", ["../../outside.bin", "/outside.bin", "a/../../outside.bin"])
+def test_nothing_of_an_archive_is_written_wherever_its_members_point(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "a" / "b"
+    here.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    for packed in (zipped({name: LABELS}), tarred({name: LABELS}, "w:gz")):
+        assert what(packed) == f"an archive with a label file ({name})"
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert not Path("/outside.bin").exists()
+
+
+def test_a_member_cannot_write_to_the_terminal() -> None:
+    assert what(zipped({"\x1b[2J.json": LABELS})) == (
+        "an archive with a label file ('\\x1b[2J.json')"
+    )
+
+
 def test_what_cannot_be_opened_is_not_let_through() -> None:
     good = zipped({"a.txt": b"text " * 100})
     assert "cannot be looked into" in what(good[: len(good) // 2])

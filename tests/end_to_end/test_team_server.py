@@ -169,7 +169,9 @@ def test_two_clients_train_register_and_predict_at_once(
     versions = asked.search_model_versions("name = 'qvpipe'")
     assert {version.run_id for version in versions} == set(parents)
     assert sorted(int(version.version) for version in versions) == [1, 2]
-    assert asked.get_model_version_by_alias("qvpipe", "champion")
+    champion = asked.get_model_version_by_alias("qvpipe", "champion")
+    maps = {version.version: float(version.tags["map"]) for version in versions}
+    assert maps[champion.version] == max(maps.values())
 
     with psycopg2.connect(database) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM runs")

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -173,6 +174,19 @@ def test_the_command_tells_what_failed(
         code, printed = typed("predict", videos / "0.mp4", *arguments)
         assert code == 1
         assert printed.splitlines()[-1].startswith(error)
+
+
+def test_a_model_of_an_older_version_is_read_for_by_this_one(
+    typed: Callable[..., tuple[object, str]], videos: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    assert typed("export", "models:/qvpipe@champion", folder)[0] == 0
+    shutil.rmtree(folder / "code/qvpipe/compute")
+    given = [videos / "0.mp4", videos / "1.mp4"]
+    code, printed = typed(
+        "predict", *given, "--model", folder, "--workers", "2", "--out", tmp_path / "out.csv"
+    )
+    assert (code, "2 videos in, 0 failed" in printed) == (0, True), printed
 
 
 def test_ray_reads_as_this_machine_does(ensemble: Predictor, videos: Path, tmp_path: Path) -> None:

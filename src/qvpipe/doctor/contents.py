@@ -100,7 +100,9 @@ def recognise(file: Bytes, size: int, raw: Raw) -> str:
     try:
         for name, inner, inner_size in _members(file, head):
             if found := _plain(inner, inner_size, raw):
-                return f"an archive with {found}" + (f" ({name})" if name else "")
+                # A name may hold what would move a terminal's cursor.
+                shown = name if name.isprintable() else ascii(name)
+                return f"an archive with {found}" + (f" ({shown})" if name else "")
     except UNREADABLE as error:
         return f"an archive that cannot be looked into ({error})"
     return ""

@@ -3,6 +3,7 @@
 import contextlib
 import importlib.metadata
 import re
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -316,7 +317,10 @@ def load_model(uri: str, device: str = "auto") -> "PyFuncModel":
                 f"{uri} was not registered by qvpipe, and is not loaded because it could run code "
                 "from a pickle; name another model"
             )
+        path = list(sys.path)
         model: PyFuncModel = mlflow.pyfunc.load_model(uri, model_config={"device": device})
+    # The model brings the package as it was then, which later processes would take for this one.
+    sys.path[:] = path
     return model
 
 
