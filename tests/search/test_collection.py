@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -93,6 +94,19 @@ def test_only_what_has_changed_is_touched(folder: Path, tmp_path: Path) -> None:
     assert (hit.video, hit.frame) == ("a", 20)
     assert collection.update(folder, {**LABELS, "c": ["crack"]}) == Changes(relabelled=5)
     assert collection.query(unit(5, seed=2)[0], 1)[0].labels == ("crack",)
+
+
+def test_after_a_failure_nothing_is_taken_for_up_to_date(folder: Path, tmp_path: Path) -> None:
+    collection = Collection(tmp_path / "chroma")
+    collection.update(folder, LABELS)
+    shutil.copytree(folder, tmp_path / "before")
+    put(folder, "a", unit(3, seed=3), origin="2")
+    safetensors.numpy.save_file({"vectors": unit(2)}, file(folder, "c"), {"origin": "1"})
+    with pytest.raises(QvpipeError, match=r"c\.safetensors cannot be read"):
+        collection.update(folder, LABELS)
+    shutil.rmtree(folder)
+    shutil.copytree(tmp_path / "before", folder)  # with the times of change of before
+    assert collection.update(folder, LABELS) == Changes(added=30)
 
 
 def test_an_embedder_of_other_dimensions_takes_the_place(folder: Path, tmp_path: Path) -> None:

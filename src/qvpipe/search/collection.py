@@ -100,6 +100,8 @@ class Collection:
         stamp = _stamp(list(paths.values()), labels)
         if _read(self._folder / STAMP) == stamp:
             return Changes()
+        # Without it, an update that is killed is no match for what the collection held before.
+        (self._folder / STAMP).unlink(missing_ok=True)
         origins = {video: embeddings.read_origin(path) for video, path in paths.items()}
         with _readable(self._folder):
             held = self._held()
