@@ -1,9 +1,12 @@
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
 import torch
+import yaml
 
 from qvpipe.config import ModelSettings, Settings, parse
 from qvpipe.learning.fit import fit
@@ -21,6 +24,11 @@ def settings(path: Path) -> Settings:
     return parse(path.read_text(encoding="utf-8"))
 
 
+def has(tree: Mapping[str, Any], key: str) -> bool:
+    first, _, rest = key.partition(".")
+    return first in tree and (not rest or has(tree[first], rest))
+
+
 def tiny(model: ModelSettings) -> ModelSettings:
     return replace(model, pretrained="none", size=SIDE, frames=min(model.frames, 2))
 
@@ -36,6 +44,17 @@ def test_every_config_is_a_whole_params_file(path: Path) -> None:
         weights = timm.get_pretrained_cfg(model.backbone)
         assert weights is not None, member
         assert weights.has_weights, member
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_setting_that_a_stage_depends_on_is_there(path: Path) -> None:
+    """DVC refuses to run a stage without them."""
+    text = (path.parents[1] / "dvc.yaml").read_text(encoding="utf-8")
+    config = settings(path)
+    given = yaml.safe_load(path.read_text(encoding="utf-8"))
+    text = text.replace("${loss}", config.loss).replace("${item.member}", config.members[0])
+    keys = [key for stage in yaml.safe_load(text)["stages"].values() for key in stage["params"]]
+    assert [key for key in keys if not has(given, key)] == []
 
 
 @pytest.mark.parametrize(

@@ -313,6 +313,10 @@ def results_text(result: Mapping[str, Any], positives: Mapping[str, int]) -> str
     for name, judged in result["members"].items():
         lines.append(_result_line(name, judged, f"{judged['weight']:.2f}"))
     lines.append(_result_line("ensemble", result, ""))
+    for where, found in (("out of fold", result), ("test set", result.get("test", {}))):
+        if "accuracy" in found:
+            shown = f"accuracy {found['accuracy']:.3f}, mean F1 {found['f1']:.3f}"
+            lines.append(f"{where:28}{shown}")
     lines += [f"{'chance':28}{result['chance']:7.3f}", "", f"{'class':36}{'AP':>7}{'videos':>8}"]
     for name, precision in result["per_class"].items():
         shown = "-" if precision is None else f"{precision:.3f}"

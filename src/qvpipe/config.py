@@ -189,7 +189,8 @@ class TrainSettings:
     ema_decay: Annotated[float, Between(0, 0.999999)] = 0.9997
     """Decay per step of the moving average of the weights; 0 switches it off."""
     patience: Count = 8
-    """Epochs without a better validation mAP after which training stops."""
+    """Epochs without a better validation mAP, or accuracy for `multiclass`, after which training
+    stops."""
     flip: Share = 0.5
     """Probability that an item is flipped horizontally."""
     tile_shuffle: Share = 0.5

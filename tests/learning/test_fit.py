@@ -33,6 +33,18 @@ def train(recipe: TrainSettings, train_items: Items, valid_items: Items, seed: i
     return fit(network, train_items, valid_items, bce(BceSettings()), recipe, CPU, seed=seed)
 
 
+def test_the_best_epoch_is_the_most_accurate_one_where_a_task_has_accuracy() -> None:
+    def epoch(number: int, score: float, **decided: float) -> Epoch:
+        return Epoch(number, 1.0, score, score, score, 0.1, 1.0, 1.0, decided)
+
+    def best(*epochs: Epoch) -> int:
+        return max(epochs, key=lambda one: one.score).number
+
+    assert best(epoch(1, 0.5), epoch(2, 0.9), epoch(3, 0.9)) == 2
+    assert best(epoch(1, 0.9, accuracy=0.5), epoch(2, 0.8, accuracy=0.7)) == 2
+    assert best(epoch(1, 0.8, accuracy=0.7), epoch(2, 0.9, accuracy=0.7)) == 2
+
+
 def test_it_learns_what_can_be_learned() -> None:
     fitted = train(RECIPE, items(64, 1), items(32, 2))
     assert fitted.best.map > 0.95

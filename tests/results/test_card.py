@@ -5,8 +5,9 @@ from tests.conftest import REPOSITORY
 SETTINGS = parse((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
 
 
-def card(classes: tuple[str, ...]) -> str:
+def card(classes: tuple[str, ...], **more: object) -> str:
     result = {
+        **more,
         "map": 0.61,
         "map_defects": 0.6,
         "chance": 0.11,
@@ -30,6 +31,15 @@ def test_the_card_says_what_how_good_and_on_what() -> None:
     assert "| CJ | deposit | 7 | 0.500 |" in text
     assert "Nothing is known of TL" in text
     assert "CC BY-NC-SA" in text
+
+
+def test_decisions_and_the_test_set_are_said_where_there_are_any() -> None:
+    assert "Accuracy" not in card(QVPIPE_CLASSES)
+    decided = {"accuracy": 0.91, "f1": 0.9}
+    text = card(("a", "b"), **decided, test={"accuracy": 0.8, "f1": 0.75})
+    assert "**Accuracy 0.910**, mean F1 0.900, out of fold" in text
+    assert "**Accuracy 0.800**, mean F1 0.750, on the test set" in text
+    assert "pipes" not in text
 
 
 def test_what_holds_of_qvpipe_alone_is_said_of_qvpipe_alone() -> None:

@@ -65,5 +65,45 @@ def test_cleaning_frames_every_picture_in_the_colour_of_its_fate() -> None:
     assert texts.count("blurred") == 4
 
 
+def test_accuracy_has_the_spread_of_the_folds_as_its_band() -> None:
+    folds = [
+        pd.DataFrame({"number": [1, 2, 3], "accuracy": [0.4, 0.6, 0.8]}),
+        pd.DataFrame({"number": [1, 2], "accuracy": [0.2, 0.6]}),
+    ]
+    (axes,) = plots.accuracy_by_epoch({"m": folds}).axes
+    # The second fold stopped at 0.6.
+    assert np.asarray(axes.lines[-1].get_ydata()) == pytest.approx([0.3, 0.6, 0.7])
+    edges = axes.collections[0].get_paths()[0].vertices
+    spread = np.asarray(edges)[np.asarray(edges)[:, 0] == 1, 1]
+    assert (spread.min(), spread.max()) == pytest.approx((0.3 - 0.02**0.5, 0.3 + 0.02**0.5))
+
+
+def test_confusion_counts_labels_by_rows() -> None:
+    counts = np.array([[3, 1, 0], [0, 2, 0], [0, 0, 0]])
+    (axes,) = plots.confusion({"test": counts}, CLASSES).axes
+    assert [text.get_text() for text in axes.texts] == ["3", "1", "0", "0", "2", "0", "0", "0", "0"]
+    assert np.asarray(axes.images[0].get_array())[0].tolist() == [0.75, 0.25, 0]
+    assert axes.get_title(loc="left") == "test: 5 of 6 right"
+
+
+def test_f1_stands_for_each_class_and_set_with_the_mean() -> None:
+    scores = {"out of fold": {"a": 0.5, "b": 1.0}, "test": {"a": 0.25, "b": 0.75}}
+    (axes,) = plots.f1_by_class(scores, {"out of fold": 0.75, "test": 0.5}).axes
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == [
+        *["out of fold, mean 0.75", "test, mean 0.50"]
+    ]
+    # From below: the last class of one set, the first class of it, then the other set's.
+    assert [bar.get_width() for bar in _rectangles(axes)] == [1.0, 0.5, 0.75, 0.25]
+
+
+def test_a_gallery_may_be_empty() -> None:
+    assert plots.gallery("none", []).axes == []
+    picture = np.zeros((4, 4, 3), dtype=np.uint8)
+    shown = plots.gallery("seven", [(picture, str(i)) for i in range(7)], columns=6).axes
+    assert [axes.get_title(loc="left") for axes in shown if axes.images] == list("0123456")
+
+
 def _rectangles(axes: Axes) -> list[Rectangle]:
     return [patch for patch in axes.patches if isinstance(patch, Rectangle)]

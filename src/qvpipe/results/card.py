@@ -33,16 +33,26 @@ def model_card(
 
 def _summary(settings: Settings, result: Mapping[str, Any], index: str, standing: str) -> str:
     folds = len(settings.folds)
+    pipes = ": defects of pipes in videos" if tuple(result["per_class"]) == QVPIPE_CLASSES else ""
     return (
-        f"## {settings.mlflow.model}: defects of pipes in videos\n\n"
-        "Takes paths of videos; gives a row for each, with the probability of each class.\n\n"
+        f"## {settings.mlflow.model}{pipes}\n\n"
+        "Takes paths of videos or images; gives a row for each, with the probability of each "
+        "class.\n\n"
         f"- **mAP {_with_interval(result, 'map')}**, of the defects alone "
         f"{_with_interval(result, 'map_defects')}; chance is {result['chance']:.3f}\n"
+        f"{_decided(result, 'out of fold')}{_decided(result.get('test', {}), 'on the test set')}"
         f"- Judged on {result['videos']} videos, each by models that saw no clip of its "
         f"inspection ({folds} of {settings.splits.folds} folds)\n"
         f"- Data: `{settings.data.videos}`, SHA-256 of its index `{index[:16]}`\n"
         f"- Against the champion of its day: {standing}"
     )
+
+
+def _decided(result: Mapping[str, Any], where: str) -> str:
+    """Return a line on the decisions for the most probable class, where there are any."""
+    if "accuracy" not in result:
+        return ""
+    return f"- **Accuracy {result['accuracy']:.3f}**, mean F1 {result['f1']:.3f}, {where}\n"
 
 
 def _members(settings: Settings, result: Mapping[str, Any]) -> str:
@@ -75,8 +85,8 @@ def _classes(result: Mapping[str, Any], positives: Mapping[str, int]) -> str:
 def _limits(classes: list[str], normal: str | None, result: Mapping[str, Any]) -> str:
     lines = [
         "### Limits\n",
-        "- The epoch with the best validation mAP is the one that is kept, which favours every "
-        "number a little.",
+        "- The epoch that is best in validation is the one that is kept, which favours every "
+        "number out of fold a little.",
         "- How far its probabilities can be trusted: `pictures/reliability.png` of the run.",
     ]
     unknown = [name for name, precision in result["per_class"].items() if precision is None]

@@ -107,6 +107,9 @@ def ensemble(settings: Settings) -> None:
     )
     if tested:
         print(f"ensemble: {len(tested.videos)} test items, mAP {result['test']['map']:.3f}")
+    for where, found in (("out of fold", result), ("on the test set", result.get("test", {}))):
+        if "accuracy" in found:
+            print(f"ensemble: accuracy {found['accuracy']:.3f}, F1 {found['f1']:.3f} {where}")
 
 
 def _out_of_fold(settings: Settings, member: str, videos: pd.DataFrame) -> Floats:
