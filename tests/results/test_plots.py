@@ -67,3 +67,24 @@ def test_cleaning_frames_every_picture_in_the_colour_of_its_fate() -> None:
 
 def _rectangles(axes: Axes) -> list[Rectangle]:
     return [patch for patch in axes.patches if isinstance(patch, Rectangle)]
+
+
+def test_durations_tell_who_is_left_out_and_how_long_each_class_is() -> None:
+    index = pd.DataFrame(
+        {
+            "status": ["ok", "ok", "ok", "excluded", "failed"],
+            "labels": ["0", "1", "1 2", "0", "0"],
+            "duration_s": [10.0, 20.0, 40.0, 90.0, np.nan],
+        }
+    )
+    left, right = plots.durations(index, CLASSES).axes
+    legend = left.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["3 used", "1 left out"]
+    assert sum(bar.get_extents().height > 0 for bar in left.patches) == 4
+    assert [text.get_text() for text in right.get_yticklabels()] == [
+        "ZC  (1)", "crack  (2)", "roots  (1)",
+    ]  # fmt: skip
+    # A box has seven lines: itself, two whiskers with their ends, the median, what lies outside.
+    medians = [np.asarray(line.get_xdata())[0] for line in right.lines[5::7]]
+    assert medians == [10, 30, 40]

@@ -140,6 +140,8 @@ def _table(settings: Settings, found: Mapping[str, Measured], labels: Labels) ->
             error = f"no entry in {label_file}; add one ([] if it shows nothing) or remove the file"
         if not error and settings.task == "multiclass" and len(labels[file]) != 1:
             error = f"has {len(labels[file])} classes, and task is multiclass; give it exactly one"
+        reason = _excluded(result, settings.data)
+        status = "failed" if error else "excluded" if reason else "ok"
         rows.append(
             {
                 "video": _id(file),
@@ -149,12 +151,24 @@ def _table(settings: Settings, found: Mapping[str, Measured], labels: Labels) ->
                 "labels": " ".join(map(str, labels.get(file, ()))),
                 **_facts(result),
                 "content": result.content,
-                "status": "failed" if error else "ok",
-                "error": error,
+                "status": status,
+                "error": error or reason,
             }
         )
     whole = {"frames": "Int64", "width": "Int64", "height": "Int64"}
     return pd.DataFrame(rows, columns=COLUMNS).sort_values("video").astype(whole)
+
+
+def _excluded(result: Measured, data: DataSettings) -> str:
+    """Return why the settings leave a video out; '' if they do not."""
+    if result.probe is None:
+        return ""
+    seconds = round(result.probe.duration_s, 3)
+    if data.shortest_s is not None and seconds < data.shortest_s:
+        return f"shorter than {data.shortest_s:g} s (data.shortest_s)"
+    if data.longest_s is not None and seconds > data.longest_s:
+        return f"longer than {data.longest_s:g} s (data.longest_s)"
+    return ""
 
 
 def _facts(result: Measured) -> dict[str, object]:
@@ -204,9 +218,11 @@ def _write_if_changed(path: Path, text: str) -> None:
 
 def _report(table: "pd.DataFrame", classes: Sequence[str]) -> None:
     usable = table[table["status"] == "ok"]
-    failed = len(table) - len(usable)
-    details = f", {failed} failed (see {files.INDEX})" if failed else ""
-    print(f"index: {len(table)} videos in, {len(usable)} out{details}")
+    failed = int((table["status"] == "failed").sum())
+    excluded = table.loc[table["status"] == "excluded", "error"].value_counts()
+    details = [f"{count} {reason}" for reason, count in excluded.items()]
+    details += [f"{failed} failed (see {files.INDEX})"] if failed else []
+    print(f"index: {', '.join([f'{len(table)} videos in', f'{len(usable)} out', *details])}")
     shown = {int(label) for labels in usable["labels"] for label in labels.split()}
     absent = [name for number, name in enumerate(classes) if number not in shown]
     if absent:
