@@ -55,7 +55,7 @@ class Seeing:
     Attributes:
         name: The class.
         moments: Frames in which it is seen, the best first; none for the normal class, which is
-            nowhere.
+            nowhere, and none where all members see whole clips, whose backbones show no place.
     """
 
     name: str
@@ -141,12 +141,16 @@ def _seeing(
     target = predictor.classes.index(name)
     weights, found = [], []
     for member in predictor.networks:
+        if predictor.settings.models[member].input == "clip":
+            continue
         weights.append(predictor.rules["members"][member])
         found.append(
             _in_frames(predictor, examined, member, scores[member][:, target], target)
             if member in scores
             else _in_superimage(predictor, examined, member, target)
         )
+    if not found:
+        return Seeing(name, ())
     # Where a super-image is looked at, its tiles are what all members are asked about.
     positions = sorted(set.intersection(*(set(evidence.positions) for evidence in found)))
     strengths = {
