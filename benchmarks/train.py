@@ -206,8 +206,7 @@ def limit(case: Case, recipe: TrainSettings, bench: Bench) -> float:
     """Return images a second of steps on one batch that never leaves the device."""
     _clear(bench.device)
     network = _network(case).to(bench.device).train()
-    network.memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
-    network.to(memory_format=network.memory_format)
+    network.lay_out(recipe.channels_last)
     optimizer = make_optimizer(network, recipe, bench.device)
     precision = choose_precision(bench.device, recipe.amp)
     batch = _items(case, recipe.batch_size, bench.device)

@@ -1,3 +1,4 @@
+import pickle
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ def test_the_committed_settings_are_valid_and_whole() -> None:
             # They are of heads with a hidden layer alone.
             model.pop("hidden", None)
             model.pop("activation", None)
+            model.pop("architecture", None)  # Of clips alone.
     assert tree == committed
 
 
@@ -74,6 +76,19 @@ def test_settings_cannot_be_changed() -> None:
         ("embedders: {}", "embedders: {a b: c}", "search.embedders.a b: the name becomes a folder"),
         ("zeroshot: {}", 'zeroshot: {clip: ["{}"]}', "search.embedders has no entry of that name"),
         ("zeroshot: {}", "zeroshot: {clip: {}}", "search.zeroshot.clip: found {}; allowed is a li"),
+        ("longest_s: null", "longest_s: -1", "data.longest_s: found -1; allowed is 0 or more"),
+        ("shortest_s: null\n  longest_s: null", "shortest_s: 9\n  longest_s: 5", "at most data.l"),
+        (
+            "input: frames\n    frames: 5",
+            "input: clip\n    frames: 28",
+            "frames: found 28; allowed",
+        ),
+        ("train: {}", "architecture: {depth: 2}", "superimage.architecture: is for the input clip"),
+        (
+            "head: linear\n    pretrained: bundled\n    freeze",
+            "head: ml_decoder\n    input: clip\n    pretrained: bundled\n    freeze",
+            "models.superimage.head: found 'ml_decoder'; allowed is linear or mlp",
+        ),
         ("seed: 0", "seed: [", "params.yaml is no valid YAML"),
         ("seed: 0", "sed: 0", "sed: unknown key; allowed here is any of"),
         ("size: 192\n    b", "size: 193\n    b", "size: found 193; allowed is a multiple of 3"),
@@ -93,6 +108,11 @@ def test_a_missing_key_is_named() -> None:
 
 def test_a_number_in_scientific_notation_is_a_number() -> None:
     assert parse(changed("lr: 0.002", "lr: 3e-4")).train.lr == 3e-4
+
+
+def test_models_go_to_processes_that_read_pictures() -> None:
+    model = parse(changed("train: {}", "train: {lr: 0.5}")).models["superimage"]
+    assert pickle.loads(pickle.dumps(model)) == model
 
 
 def test_a_model_overrides_the_recipe() -> None:

@@ -9,6 +9,7 @@ import torch
 import yaml
 
 from qvpipe.config import ModelSettings, Settings, parse
+from qvpipe.learning.clips import SWIN_HUB, VIDEOMAE_HUB
 from qvpipe.learning.fit import fit
 from qvpipe.learning.items import Items
 from qvpipe.learning.losses import make_loss
@@ -41,6 +42,9 @@ def test_every_config_is_a_whole_params_file(path: Path) -> None:
         assert f"\n{key}:" in text
     assert f"cp configs/{path.name} params.yaml" in text
     for member, model in settings(path).models.items():
+        if model.input == "clip":
+            assert model.backbone in VIDEOMAE_HUB | SWIN_HUB
+            continue
         weights = timm.get_pretrained_cfg(model.backbone)
         assert weights is not None, member
         assert weights.has_weights, member
@@ -68,7 +72,7 @@ def test_every_setting_that_a_stage_depends_on_is_there(path: Path) -> None:
 def test_every_model_takes_a_step(path: Path, member: str) -> None:
     config = settings(path)
     model = tiny(config.models[member])
-    views = model.frames if model.input == "frames" else 1
+    views = 1 if model.input == "superimage" else model.frames
     pictures = torch.randint(0, 256, (2, views, 3, SIDE, SIDE), dtype=torch.uint8)
     with torch.device("meta"):
         network = Network(model, 17, "none")
@@ -89,9 +93,11 @@ def test_every_model_takes_a_step(path: Path, member: str) -> None:
 
 def test_there_is_one_for_each_purpose() -> None:
     assert [path.stem for path in CONFIGS] == [
+        "coin-videomae",
         "kinetics-search",
         "qvpipe-framewise",
         "qvpipe-small",
+        "qvpipe-swin",
         "qvpipe-winner",
         "thumbnails",
     ]

@@ -95,7 +95,8 @@ def compare(arguments: argparse.Namespace) -> None:
 
     if len(arguments.experiments) < 2:
         raise QvpipeError("name two experiments or more; `workspace` is what lies here")
-    found = compare.compare([compare.read(name) for name in arguments.experiments])
+    task = files.read_settings().task
+    found = compare.compare([compare.read(name) for name in arguments.experiments], task)
     print(compare.text(found))
     if arguments.out:
         plots.comparison(found.maps, found.per_class).savefig(arguments.out, dpi=120)

@@ -100,6 +100,10 @@ class DataSettings:
     others are learned from; None deals the items out to folds."""
     test: str | None = None
     """Folder in `videos` whose items are the test set, which is in no fold."""
+    shortest_s: Annotated[float, Between(0)] | None = None
+    """Seconds below which a video is left out; None leaves none out."""
+    longest_s: Annotated[float, Between(0)] | None = None
+    """Seconds above which a video is left out; None leaves none out."""
     normal: str | None = "ZC"
     """The class that stands alone and is no defect; has no effect where no class has that name."""
     group: str = r"^(.+)_\d+$"
@@ -210,7 +214,8 @@ class TrainSettings:
     checkpointing: bool = False
     """Compute activations again in the backward pass: less memory, but slower."""
     channels_last: bool = True
-    """Memory format; which one is faster differs from backbone to backbone."""
+    """Memory format; which one is faster differs from backbone to backbone. Without effect on
+    backbones of clips."""
     compile: bool = False
     """Compile the network, which costs minutes at the start."""
 
@@ -263,16 +268,21 @@ class LossesSettings:
 class ModelSettings:
     """One model: its input, its backbone, its head and what it overrides of `train`."""
 
-    input: Literal["frames", "superimage"]
+    input: Literal["frames", "superimage", "clip"]
     size: Annotated[int, Between(16, 4320)]
     """Side of the square picture that enters the network, in pixels."""
     backbone: str
-    """Name of a timm model."""
+    """Name of a timm model; for the input `clip`, of a model in src/qvpipe/learning/clips.py."""
+    architecture: Mapping[str, Any] = field(default_factory=dict)
+    """What the backbone of clips has otherwise than its name says, by the names that its library
+    has for it."""
     frames: Count = 5
-    """Frames of a video that the input `frames` takes; the logits are averaged over them."""
+    """Frames of a video: the input `frames` averages the logits over them, the input `clip` takes
+    them together."""
     head: Literal["linear", "mlp", "ml_decoder"] = "linear"
     pretrained: str = "bundled"
-    """`bundled` (weights from an installed package), `hub`, `none`, or a safetensors file."""
+    """`bundled` (weights from an installed package), `hub`, `none`, or a safetensors file; for
+    VideoMAE also a folder that `save_pretrained` wrote, or the id of a model on the hub."""
     freeze: tuple[str, ...] = ()
     """Parts of the backbone, by timm's names, that keep their pretrained weights and statistics."""
     dropout: Share = 0.0
@@ -283,6 +293,10 @@ class ModelSettings:
     """What follows that layer."""
     train: Mapping[str, Any] = field(default_factory=dict)
     """Keys of `train` with the values that this model uses instead."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Say how to pickle it for processes that read pictures; see `Settings.__reduce__`."""
+        return _dataclass, (ModelSettings, as_tree(self), "")
 
 
 @dataclass(frozen=True)
@@ -456,7 +470,7 @@ def _check_across(settings: Settings) -> None:
             "tile would only be enlarged"
         )
     for name, model in settings.models.items():
-        if model.input == "frames" and model.frames > settings.frames.count:
+        if model.input != "superimage" and model.frames > settings.frames.count:
             raise SettingsError(
                 f"models.{name}.frames: found {model.frames}; allowed is 1 to "
                 f"{settings.frames.count}, because frames.count is {settings.frames.count}"
@@ -467,6 +481,21 @@ def _check_across(settings: Settings) -> None:
                 f"{settings.superimages.grid}, because superimages.grid is "
                 f"{settings.superimages.grid}"
             )
+        if model.input == "clip" and model.head == "ml_decoder":
+            raise SettingsError(
+                f"models.{name}.head: found 'ml_decoder'; allowed is linear or mlp, because the "
+                "input is clip and its backbones give no maps"
+            )
+        if model.input != "clip" and model.architecture:
+            raise SettingsError(
+                f"models.{name}.architecture: is for the input clip alone, and this one is "
+                f"{model.input}; remove it"
+            )
+    shortest, longest = settings.data.shortest_s, settings.data.longest_s
+    if shortest is not None and longest is not None and shortest > longest:
+        raise SettingsError(
+            f"data.shortest_s: found {shortest:g}; allowed is at most data.longest_s, {longest:g}"
+        )
 
 
 def _check_task(settings: Settings) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from qvpipe.config import ModelSettings, Settings, SuperimagesSettings
 from qvpipe.video.candidates import take_candidates
-from qvpipe.video.choose import choose
+from qvpipe.video.choose import choose, evenly
 from qvpipe.video.images import Image, decode_jpeg, square
 from qvpipe.video.quality import Judgement, judge
 from qvpipe.video.reader import Sample
@@ -17,7 +17,7 @@ from qvpipe.video.store import StoredFrames, pack, unpack
 from qvpipe.video.superimage import superimage_jpeg
 
 Views = NDArray[np.uint8]
-"""The pictures of one item, `[views, size, size, 3]`, RGB."""
+"""The pictures of one item, `[views, size, size, 3]`, RGB; the views of a clip are its frames."""
 
 
 def frame_views(stored: StoredFrames, judged: Sequence[Judgement], model: ModelSettings) -> Views:
@@ -41,6 +41,20 @@ def superimage_views(superimage: Image, model: ModelSettings) -> Views:
         model: Says how large.
     """
     return square(superimage, model.size, "squash")[np.newaxis]
+
+
+def clip_views(stored: StoredFrames, model: ModelSettings) -> Views:
+    """Return what a model with the input `clip` sees: frames evenly spaced in time.
+
+    Sharpness chooses none, since a jump to a sharper frame would look like a movement. The frames
+    are squashed and not cropped, so that what stands at an edge stays in view.
+
+    Args:
+        stored: The candidate frames of a video.
+        model: Says how many frames, and how large.
+    """
+    positions = evenly([frame.time_s for frame in stored.facts], model.frames)
+    return np.stack([square(stored.frames[i], model.size, "squash") for i in positions])
 
 
 @dataclass(frozen=True)
@@ -67,13 +81,14 @@ class Examined:
 
     def views(self, settings: Settings, members: Sequence[str]) -> dict[str, Views]:
         """Return what each member sees."""
-        models = {member: settings.models[member] for member in members}
-        return {
-            member: frame_views(self.stored, self.judged, model)
-            if model.input == "frames"
-            else superimage_views(self.superimage(settings.superimages), model)
-            for member, model in models.items()
-        }
+        return {member: self._seen_by(settings.models[member], settings) for member in members}
+
+    def _seen_by(self, model: ModelSettings, settings: Settings) -> Views:
+        if model.input == "superimage":
+            return superimage_views(self.superimage(settings.superimages), model)
+        if model.input == "clip":
+            return clip_views(self.stored, model)
+        return frame_views(self.stored, self.judged, model)
 
 
 def examine(path: Path, settings: Settings, *, full_size: bool = False) -> Examined:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torchvision.ops import sigmoid_focal_loss  # type: ignore[import-untyped]
+from torchvision.ops import sigmoid_focal_loss
 
 from qvpipe.config import AslSettings, BceSettings, CbFocalSettings, CeSettings
 from qvpipe.learning.losses import Loss, asl, bce, cb_focal, ce

@@ -52,6 +52,22 @@ def test_one_that_knows_the_labels_is_better_than_one_that_guesses(truth: np.nda
     assert printed.endswith("good is better")
 
 
+def test_single_choices_are_compared_by_their_decisions(truth: np.ndarray) -> None:
+    guess, good = judged("guess", noise(0)), judged("good", 0.1 + 0.8 * truth)
+    found = compare.compare([guess, good], "multiclass")
+    expected = (noise(0).argmax(axis=1) == truth.argmax(axis=1)).mean()
+    assert list(found.decisions.loc["accuracy"]) == [expected, 1]
+    assert found.decisions.loc["log_loss", "good"] == pytest.approx(-np.log(0.9))
+    assert found.decisions.index.to_list() == ["accuracy", "precision", "recall", "f1", "log_loss"]
+    (difference,) = found.differences
+    assert difference.interval.value == pytest.approx(1 - expected)
+    assert 0 < difference.interval.low < difference.interval.value < difference.interval.high
+    printed = compare.text(found)
+    assert f"good - guess: {1 - expected:+.3f} accuracy, 95 % interval +" in printed
+    assert "\nlog_loss " in printed
+    assert len(compare.compare([guess, good]).decisions) == 0
+
+
 def test_two_that_guess_are_not_told_apart(truth: np.ndarray) -> None:
     found = compare.compare([judged("a", noise(1)), judged("b", noise(2))])
     assert found.differences[0].verdict == "these videos do not tell which is better"

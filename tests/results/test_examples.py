@@ -31,3 +31,10 @@ def test_a_caption_that_is_too_long_runs_into_nothing() -> None:
     assert cell(page, 0, 0)[:CAPTION_HEIGHT].min() < 100
     assert (cell(page, 0, 1)[:CAPTION_HEIGHT] == 255).all()
     assert (page[:, GAP + SIDE : 2 * GAP + SIDE] == 255).all()
+
+
+def test_a_sheet_without_pictures_has_room_for_its_title() -> None:
+    page = sheet("Misclassified: none of many", {})
+    assert page.shape[0] == 2 * GAP + TITLE
+    assert page[:, :-GAP].min() < 100
+    assert (page[:, -GAP:] == 255).all()

@@ -98,12 +98,26 @@ def test_f1_stands_for_each_class_and_set_with_the_mean() -> None:
     assert [bar.get_width() for bar in _rectangles(axes)] == [1.0, 0.5, 0.75, 0.25]
 
 
-def test_a_gallery_may_be_empty() -> None:
-    assert plots.gallery("none", []).axes == []
-    picture = np.zeros((4, 4, 3), dtype=np.uint8)
-    shown = plots.gallery("seven", [(picture, str(i)) for i in range(7)], columns=6).axes
-    assert [axes.get_title(loc="left") for axes in shown if axes.images] == list("0123456")
-
-
 def _rectangles(axes: Axes) -> list[Rectangle]:
     return [patch for patch in axes.patches if isinstance(patch, Rectangle)]
+
+
+def test_durations_tell_who_is_left_out_and_how_long_each_class_is() -> None:
+    index = pd.DataFrame(
+        {
+            "status": ["ok", "ok", "ok", "excluded", "failed"],
+            "labels": ["0", "1", "1 2", "0", "0"],
+            "duration_s": [10.0, 20.0, 40.0, 90.0, np.nan],
+        }
+    )
+    left, right = plots.durations(index, CLASSES).axes
+    legend = left.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["3 used", "1 left out"]
+    assert sum(bar.get_extents().height > 0 for bar in left.patches) == 4
+    assert [text.get_text() for text in right.get_yticklabels()] == [
+        "ZC  (1)", "crack  (2)", "roots  (1)",
+    ]  # fmt: skip
+    # A box has seven lines: itself, two whiskers with their ends, the median, what lies outside.
+    medians = [np.asarray(line.get_xdata())[0] for line in right.lines[5::7]]
+    assert medians == [10, 30, 40]

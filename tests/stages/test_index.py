@@ -242,3 +242,24 @@ def test_a_file_that_may_not_be_read_is_a_failed_row(
     index(settings)
     table = files.read_table(files.INDEX).set_index("video")
     assert "Permission denied" in str(table.loc["secret", "error"])
+
+
+def test_durations_leave_videos_out(
+    settings: Settings, add: Add, label: Label, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, pictures in (("brief", 25), ("middle", 50), ("long", 75), ("longer", 100)):
+        add(f"{name}.mp4", frames=pictures)
+    (RAW / "broken.mp4").write_bytes(b"")
+    label({f"{name}.mp4": [0] for name in ("brief", "middle", "long", "longer", "broken")})
+    index(replace(settings, data=replace(settings.data, shortest_s=1.5, longest_s=2.5)))
+    table = files.read_table(files.INDEX).set_index("video")
+    assert table["status"].to_dict() == {
+        "brief": "excluded", "broken": "failed", "long": "excluded", "longer": "excluded",
+        "middle": "ok",
+    }  # fmt: skip
+    assert table.loc["brief", "error"] == "shorter than 1.5 s (data.shortest_s)"
+    assert table.loc["longer", "duration_s"] == 4
+    assert capsys.readouterr().out.startswith(
+        "index: 5 videos in, 1 out, 2 longer than 2.5 s (data.longest_s), 1 shorter than 1.5 s "
+        "(data.shortest_s), 1 failed (see data/index.csv)"
+    )

@@ -78,3 +78,16 @@ def test_the_balance_is_reported(cleaned: Settings, capsys: pytest.CaptureFixtur
     assert "splits: 9 videos in, 9 out" in capsys.readouterr().out
     assert files.SPLITS_PLOT.read_bytes().startswith(b"\x89PNG")
     assert decode_jpeg(files.SPLITS_PLOT.read_bytes()).std() > 10
+
+
+def test_videos_that_are_left_out_are_not_lost(
+    cleaned: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = files.read_table(files.INDEX)
+    table.loc[table["video"] == "v3", "status"] = "excluded"
+    files.write_table(files.INDEX, table)
+    capsys.readouterr()
+    splits(cleaned)
+    assert "splits: 8 videos in, 8 out, 0 unreadable or unlabelled" in capsys.readouterr().out
+    assert "v3" not in set(files.read_table(files.SPLITS)["video"])
+    assert decode_jpeg(files.DURATIONS_PLOT.read_bytes()).size

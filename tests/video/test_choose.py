@@ -3,7 +3,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from qvpipe.video.choose import choose
+from qvpipe.video.choose import choose, evenly
 from qvpipe.video.quality import Dropped, Judgement
 
 
@@ -108,3 +108,20 @@ def test_any_video_gives_exactly_what_was_asked_for_and_duplicates_last() -> Non
         assert len(set(chosen)) == min(size, count)
         distinct = sum(verdicts[i] != "duplicate" for i in set(chosen))
         assert distinct >= min(count, verdicts.count(""))
+
+
+@pytest.mark.parametrize(
+    ("times", "count", "expected"),
+    [
+        ([0, 1, 2, 3], 4, [0, 1, 2, 3]),
+        ([0, 1, 2, 3, 4, 5, 6, 7, 8], 3, [1, 4, 7]),
+        ([0, 1, 2], 6, [0, 0, 1, 1, 2, 2]),
+        ([0, 0.1, 0.2, 0.3, 9], 3, [3, 3, 4]),
+        ([5], 3, [0, 0, 0]),
+        ([0, 0], 4, [0, 0, 1, 1]),
+    ],
+)
+def test_frames_of_a_clip_are_evenly_spaced_in_time(
+    times: Sequence[float], count: int, expected: Sequence[int]
+) -> None:
+    assert evenly(times, count) == expected

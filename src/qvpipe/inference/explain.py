@@ -56,7 +56,7 @@ class Seeing:
     Attributes:
         name: The class.
         moments: Frames in which it is seen, the best first; none for the normal class, which is
-            nowhere.
+            nowhere, and none where all members see whole clips, whose backbones show no place.
     """
 
     name: str
@@ -160,7 +160,11 @@ def explain_prediction(
             if member in pictures
             else _in_superimage(predictor, examined, views[member], member, target)
             for member, networks in predictor.networks.items()
+            # Attention over a whole clip says nothing of one frame.
+            if settings.models[member].input != "clip"
         }
+        if not evidence:
+            return Seeing(name, ())
         weights = [float(predictor.rules["members"][member]) for member in evidence]
         return Seeing(name, _moments(examined, list(evidence.values()), weights, moments))
 

@@ -47,13 +47,13 @@ def make_backbone(name: str, pretrained: str, size: int, pooled: bool = True) ->
     else:
         backbone = timm.create_model(name, **built_for)
         if pretrained != "none":
-            _load(backbone, name, pretrained)
+            load_weights(backbone, name, pretrained)
     backbone.reset_classifier(0, *([] if pooled else [""]))  # type: ignore[operator]
     return backbone
 
 
 def checkpoint_activations(backbone: nn.Module) -> None:
-    """Let a timm model compute activations again in the backward pass instead of keeping them.
+    """Let a backbone compute activations again in the backward pass instead of keeping them.
 
     Raises:
         QvpipeError: If the model cannot.
@@ -89,7 +89,7 @@ def freeze(backbone: nn.Module, parts: Sequence[str]) -> None:
 
 
 def statistics(backbone: nn.Module) -> tuple[Tensor, Tensor]:
-    """Return the mean and the standard deviation that a timm model expects, `[3, 1, 1]` each.
+    """Return the mean and the standard deviation that a backbone expects, `[3, 1, 1]` each.
 
     They are of pictures with values from 0 to 1.
     """
@@ -110,7 +110,12 @@ def _from_hub(name: str, built_for: dict[str, Any]) -> nn.Module:
         ) from error
 
 
-def _load(backbone: nn.Module, name: str, pretrained: str) -> None:
+def load_weights(backbone: nn.Module, name: str, pretrained: str) -> None:
+    """Load weights that are `bundled`, or those of a safetensors file, into a whole model.
+
+    Raises:
+        QvpipeError: If there are none, or they are those of another model.
+    """
     if pretrained == "bundled":
         if name not in BUNDLED:
             raise QvpipeError(

@@ -190,8 +190,7 @@ def fit(
     """
     train, valid = train.to(device), valid.to(device)
     truth = valid.targets.cpu().numpy()
-    network.memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
-    network.to(device).to(memory_format=network.memory_format)
+    network.to(device).lay_out(recipe.channels_last)
     synchronise_norms(network, world, device)
     if recipe.checkpointing:
         checkpoint_activations(network.backbone)

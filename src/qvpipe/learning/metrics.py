@@ -174,6 +174,37 @@ def paired_bootstrap(
     return _interval(value, np.concatenate(differences), level)
 
 
+def paired_bootstrap_accuracy(
+    targets: Targets,
+    first: Floats,
+    second: Floats,
+    groups: NDArray[Any],
+    repeats: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Return by how much the accuracy of `second` is above that of `first`, with its interval.
+
+    See `paired_bootstrap`. What is decided is the most probable class.
+
+    Args:
+        targets: 0 or 1, a single 1 to an item, `[items, classes]`.
+        first: Probabilities, `[items, classes]`.
+        second: The same of another model, for the same items.
+        groups: The group of each item, `[items]`.
+        repeats: Number of samples.
+        seed: Of the samples.
+        level: Share of the samples inside the interval.
+    """
+    truth = targets.argmax(axis=1)
+    one, two = (scores.argmax(axis=1) == truth for scores in (first, second))
+    gained = two.astype(float) - one
+    differences = [
+        weights @ gained / weights.sum(axis=1) for weights in _resampled(groups, repeats, seed)
+    ]
+    return _interval(float(gained.mean()), np.concatenate(differences), level)
+
+
 def weighted_average_precisions(targets: Targets, scores: Floats, weights: Floats) -> Floats:
     """Return average precisions for many sets of weights at once, `[sets, classes]`.
 

@@ -1,4 +1,4 @@
-"""The network: a backbone on each view of an item, a head, logits averaged over the views."""
+"""The network: a backbone on each view of an item or on a whole clip, and a head."""
 
 import contextlib
 
@@ -7,15 +7,18 @@ from torch import Tensor, nn
 
 from qvpipe.config import ModelSettings
 from qvpipe.learning.backbones import freeze, make_backbone, statistics
+from qvpipe.learning.clips import make_clip_backbone
 from qvpipe.learning.heads import ON_MAPS, make_head
 
 
 class Network(nn.Module):
     """Pictures `[items, views, 3, h, w]`, from 0 to 255, to float32 logits `[items, classes]`.
 
-    A super-image is an item of one view; an item of the input `frames` has one view a frame.
+    A super-image is an item of one view; an item of the input `frames` has one view a frame, and
+    its logits are the mean over them. Of a clip the views are its frames, which are seen together.
 
     Attributes:
+        whole: Whether the views of an item are seen together.
         memory_format: In which pictures enter the backbone; by default as they come.
     """
 
@@ -34,8 +37,13 @@ class Network(nn.Module):
             QvpipeError: If the backbone or its weights cannot be had.
         """
         super().__init__()
-        self.backbone = make_backbone(
-            settings.backbone, pretrained, settings.size, pooled=settings.head not in ON_MAPS
+        self.whole = settings.input == "clip"
+        self.backbone = (
+            make_clip_backbone(settings, pretrained)
+            if self.whole
+            else make_backbone(
+                settings.backbone, pretrained, settings.size, pooled=settings.head not in ON_MAPS
+            )
         )
         freeze(self.backbone, settings.freeze)
         features: int = self.backbone.num_features  # type: ignore[assignment]
@@ -54,15 +62,21 @@ class Network(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Return the logits of each item."""
-        items, views = pictures.shape[:2]
-        normalised = (pictures.flatten(0, 1) - self.mean) / self.std
+        seen = pictures if self.whole else pictures.flatten(0, 1)
+        normalised = (seen - self.mean) / self.std
         features = self.backbone(normalised.to(memory_format=self.memory_format))
         if getattr(self.backbone, "output_fmt", "NCHW") == "NHWC" and features.ndim == 4:
             features = features.permute(0, 3, 1, 2)
         # Half precision knows so few logits that many items would be equal.
         with _full_precision(pictures.device.type):
             logits: Tensor = self.head(features.float())
-        return logits.reshape(items, views, -1).mean(dim=1)
+        return logits.reshape(len(pictures), -1, logits.shape[-1]).mean(dim=1)
+
+    def lay_out(self, channels_last: bool) -> None:
+        """Choose the memory format of weights and pictures; that of clips stays as it is."""
+        if not self.whole:
+            self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+            self.to(memory_format=self.memory_format)
 
 
 def _full_precision(device_type: str) -> contextlib.AbstractContextManager[object]:

@@ -36,13 +36,15 @@ def decisions(
 
     Returns:
         `accuracy`, the means over classes of `precision`, `recall` and `f1`, and
-        `per_class_f1` (name to value), each from 0 to 1.
+        `per_class_f1` (name to value), each from 0 to 1, and `log_loss`, the cross-entropy of the
+        probabilities in nats.
     """
     if task == "multilabel":
         return {}
     from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
     truth, found = targets.argmax(axis=1), scores.argmax(axis=1)
+    said = np.take_along_axis(scores, truth[:, np.newaxis], axis=1)
     precision, recall, f1, _ = precision_recall_fscore_support(
         truth, found, labels=np.arange(len(classes)), zero_division=0
     )
@@ -51,5 +53,6 @@ def decisions(
         "precision": float(precision.mean()),
         "recall": float(recall.mean()),
         "f1": float(f1.mean()),
+        "log_loss": float(-np.log(np.maximum(said, np.finfo(np.float32).tiny)).mean()),
         "per_class_f1": dict(zip(classes, map(float, f1), strict=True)),
     }

@@ -4,7 +4,7 @@ import dataclasses
 import os
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,16 @@ from qvpipe.errors import QvpipeError
 from qvpipe.learning import metrics
 from qvpipe.learning.metrics import Interval
 from qvpipe.learning.targets import targets
+from qvpipe.learning.tasks import Name, decisions
 
 WORKSPACE = "workspace"
 ENSEMBLE = "ensemble"
+
+MEASURES: Mapping[Name, tuple[str, Callable[..., Interval]]] = {
+    "multilabel": ("mAP", metrics.paired_bootstrap),
+    "multiclass": ("accuracy", metrics.paired_bootstrap_accuracy),
+}
+"""What experiments differ in, and how its interval is found, by their task."""
 
 
 @dataclass(frozen=True)
@@ -43,17 +50,18 @@ class Judged:
 
 @dataclass(frozen=True)
 class Difference:
-    """How another experiment's ensemble compares with the first one's, as mAP."""
+    """How another experiment's ensemble compares with the first one's, as mAP or as accuracy."""
 
     first: str
     second: str
     interval: Interval
+    measure: str = "mAP"
 
     def __str__(self) -> str:
         """Say it as a sentence's part."""
         ends = self.interval
         return (
-            f"{self.second} - {self.first}: {ends.value:+.3f} mAP, "
+            f"{self.second} - {self.first}: {ends.value:+.3f} {self.measure}, "
             f"95 % interval {ends.low:+.3f} to {ends.high:+.3f}"
         )
 
@@ -75,12 +83,15 @@ class Comparison:
         videos: Number of videos that all of them judged.
         maps: mAP from 0 to 1, a row for each member and the ensemble, a column an experiment.
         per_class: Average precision of the ensembles, a row for each class.
+        decisions: What `tasks.decisions` says of the ensembles, a row for each value; empty where
+            an item may have any number of classes.
         differences: Of each later experiment to the first.
     """
 
     videos: int
     maps: pd.DataFrame
     per_class: pd.DataFrame
+    decisions: pd.DataFrame
     differences: tuple[Difference, ...]
 
 
@@ -121,8 +132,12 @@ def read_run(run: str) -> Judged:
     return Judged(name, tags.get("index", ""), tags.get("splits", ""), scores)
 
 
-def compare(experiments: Sequence[Judged]) -> Comparison:
+def compare(experiments: Sequence[Judged], task: Name = "multilabel") -> Comparison:
     """Compare experiments; the first one is what the others are measured against.
+
+    Args:
+        experiments: Two or more.
+        task: What their scores say.
 
     Raises:
         QvpipeError: If they are not about the same videos in the same folds.
@@ -149,27 +164,57 @@ def compare(experiments: Sequence[Judged]) -> Comparison:
         index=files.read_classes(),
     )
     first, *others = experiments
-    differences = tuple(difference(first, other, videos) for other in others)
-    return Comparison(len(videos), maps.loc[[*members, ENSEMBLE]], per_class, differences)
+    differences = tuple(difference(first, other, videos, task) for other in others)
+    return Comparison(
+        len(videos),
+        maps.loc[[*members, ENSEMBLE]],
+        per_class,
+        _decisions(experiments, truth, videos, task),
+        differences,
+    )
 
 
-def difference(first: Judged, second: Judged, videos: pd.DataFrame | None = None) -> Difference:
+def _decisions(
+    experiments: Sequence[Judged], truth: metrics.Targets, videos: pd.DataFrame, task: Name
+) -> pd.DataFrame:
+    classes = files.read_classes()
+    found = {
+        one.name: decisions(task, truth, _array(one.scores[ENSEMBLE], videos), classes)
+        for one in experiments
+    }
+    numbers = {
+        name: {key: value for key, value in values.items() if isinstance(value, float)}
+        for name, values in found.items()
+    }
+    return pd.DataFrame(numbers)
+
+
+def difference(
+    first: Judged,
+    second: Judged,
+    videos: pd.DataFrame | None = None,
+    task: Name = "multilabel",
+) -> Difference:
     """Return by how much the second ensemble is better, with its interval over inspections.
+
+    That is in mAP, and in accuracy for `multiclass`.
 
     Args:
         first: What the other is measured against.
         second: The other.
         videos: video, group and labels of those that count; None is all that both judged.
+        task: What their scores say.
     """
     if videos is None:
         videos = _common_videos([first, second])
-    interval = metrics.paired_bootstrap(
+    measure, bootstrap = MEASURES[task]
+    interval = bootstrap(
         targets(videos["labels"], len(files.read_classes())),
         _array(first.scores[ENSEMBLE], videos),
         _array(second.scores[ENSEMBLE], videos),
         videos["group"].to_numpy(),
     )
-    return Difference(first.name, second.name, interval)
+    return Difference(first.name, second.name, interval, measure)
 
 
 def text(comparison: Comparison) -> str:
@@ -182,6 +227,8 @@ def text(comparison: Comparison) -> str:
         *_table("AP of the ensemble", comparison.per_class),
         "",
     ]
+    if len(comparison.decisions):
+        lines += [*_table("the ensemble decides", comparison.decisions), ""]
     lines += [f"{one}: {one.verdict}" for one in comparison.differences]
     return "\n".join(lines)
 

@@ -86,6 +86,46 @@ def classes_by_folds(classes: Sequence[str], counts: NDArray[np.int64]) -> Figur
     return figure
 
 
+def durations(index: pd.DataFrame, classes: Sequence[str]) -> Figure:
+    """Draw how long the videos are, together with those that are left out for it, and by class.
+
+    Args:
+        index: data/index.csv; what could not be read has no duration.
+        classes: Names of the classes.
+    """
+    known = index[index["duration_s"].notna() & index["status"].isin(["ok", "excluded"])]
+    used = known[known["status"] == "ok"]
+    seconds = [
+        used.loc[[str(number) in labels.split() for labels in used["labels"]], "duration_s"]
+        for number in range(len(classes))
+    ]
+    shown = [number for number, part in enumerate(seconds) if len(part)]
+    figure = Figure(figsize=(10, 2 + 0.26 * len(shown)), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    parts = [used["duration_s"], known.loc[known["status"] == "excluded", "duration_s"]]
+    names = [f"{len(parts[0]):,} used", f"{len(parts[1]):,} left out"]
+    left.hist(parts, 40, stacked=True, color=[BLUE, GREY], label=names)
+    left.set_xlabel("seconds", fontsize=9)
+    left.set_ylabel("videos", fontsize=9)
+    left.set_title(f"Durations of {len(known):,} videos", loc="left", fontsize=11)
+    left.legend(frameon=False, fontsize=8)
+    right.boxplot(
+        [seconds[number] for number in shown],
+        orientation="horizontal",
+        tick_labels=[f"{_short(classes[n])}  ({len(seconds[n]):,})" for n in shown],
+        widths=0.6,
+        medianprops={"color": BLUE, "linewidth": 2},
+        flierprops={"marker": ".", "markersize": 3, "markeredgecolor": GREY},
+    )
+    right.invert_yaxis()
+    right.tick_params(axis="y", length=0, labelsize=8)
+    right.set_xlabel("seconds", fontsize=9)
+    right.set_title("By class, those used; the line is the median", loc="left", fontsize=11)
+    for axes in (left, right):
+        _bare(axes)
+    return figure
+
+
 def precision_recall(truth: Targets, scores: Floats, classes: Sequence[str]) -> Figure:
     """Draw the precision-recall curve of each class that has a positive video.
 

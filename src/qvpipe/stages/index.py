@@ -6,7 +6,7 @@ import os
 import re
 import tempfile
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -138,6 +138,8 @@ def _table(
             error = f"no entry in {label_file}; add one ([] if it shows nothing) or remove the file"
         if not error and settings.task == "multiclass" and len(labels[file]) != 1:
             error = f"has {len(labels[file])} classes, and task is multiclass; give it exactly one"
+        reason = _excluded(result, settings.data)
+        status = "failed" if error else "excluded" if reason else "ok"
         rows.append(
             {
                 "video": _id(file),
@@ -147,8 +149,8 @@ def _table(
                 "labels": " ".join(map(str, labels.get(file, ()))),
                 **_facts(result),
                 "content": result.content,
-                "status": "failed" if error else "ok",
-                "error": error,
+                "status": status,
+                "error": error or reason,
             }
         )
     return sorted(rows, key=lambda row: str(row["video"]))
@@ -161,6 +163,18 @@ def _csv(table: Sequence[Mapping[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(table)
     return buffer.getvalue()
+
+
+def _excluded(result: Measured, data: DataSettings) -> str:
+    """Return why the settings leave a video out; '' if they do not."""
+    if result.probe is None:
+        return ""
+    seconds = round(result.probe.duration_s, 3)
+    if data.shortest_s is not None and seconds < data.shortest_s:
+        return f"shorter than {data.shortest_s:g} s (data.shortest_s)"
+    if data.longest_s is not None and seconds > data.longest_s:
+        return f"longer than {data.longest_s:g} s (data.longest_s)"
+    return ""
 
 
 def _facts(result: Measured) -> dict[str, object]:
@@ -210,9 +224,11 @@ def _write_if_changed(path: Path, text: str) -> None:
 
 def _report(table: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> None:
     usable = [row for row in table if _is_usable(row)]
-    failed = len(table) - len(usable)
-    details = f", {failed} failed (see {files.INDEX})" if failed else ""
-    print(f"index: {len(table)} videos in, {len(usable)} out{details}")
+    failed = sum(row["status"] == "failed" for row in table)
+    excluded = Counter(row["error"] for row in table if row["status"] == "excluded")
+    details = [f"{count} {reason}" for reason, count in excluded.most_common()]
+    details += [f"{failed} failed (see {files.INDEX})"] if failed else []
+    print(f"index: {', '.join([f'{len(table)} videos in', f'{len(usable)} out', *details])}")
     shown = {int(label) for row in usable for label in row["labels"].split()}
     absent = [name for number, name in enumerate(classes) if number not in shown]
     if absent:

@@ -24,7 +24,8 @@ def splits(settings: Settings) -> None:
 
     Clips of one inspection and videos that show the same are one group and stay together; classes
     are balanced. Where the data themselves say what is validated on, that is fold 0, and fold 1 is
-    all else. `metrics/splits.json` and `data/splits.png` show how well.
+    all else. `metrics/splits.json` and `data/splits.png` show how well, and `data/durations.png`
+    how long the videos are.
     """
     index = files.read_table(files.INDEX)
     with_frames = set(files.read_table(files.CLEAN)["video"])
@@ -54,6 +55,8 @@ def splits(settings: Settings) -> None:
     apart = class_counts(labels, assign_folds(labels, np.arange(len(labels)), folds, seed), folds)
     with files.replacing(files.SPLITS_PLOT) as temporary:
         plots.classes_by_folds(classes, counts).savefig(temporary, format="png", dpi=110)
+    with files.replacing(files.DURATIONS_PLOT) as temporary:
+        plots.durations(index, classes).savefig(temporary, format="png", dpi=110)
     summary = {
         "videos": len(table),
         "groups": table["group"].nunique(),
@@ -68,11 +71,12 @@ def splits(settings: Settings) -> None:
 
 def _report(index: pd.DataFrame, table: pd.DataFrame, summary: dict[str, float]) -> None:
     sizes = table["fold"].value_counts().sort_index().to_list()
-    tested = int((index["part"] == "test").sum())
-    lost = len(index) - len(table) - tested
+    wanted = index[index["status"] != "excluded"]
+    tested = int((wanted["part"] == "test").sum())
+    lost = len(wanted) - len(table) - tested
     test = f", {tested} for the test" if tested else ""
     print(
-        f"splits: {len(index)} videos in, {len(table)} out{test}, {lost} unreadable or "
+        f"splits: {len(wanted)} videos in, {len(table)} out{test}, {lost} unreadable or "
         f"unlabelled; {summary['groups']} inspections in folds of {sizes} videos; a fold's share "
         f"of a class is off by {100 * summary['imbalance']:.2f} points on average "
         f"({100 * summary['imbalance_without_groups']:.2f} if inspections were divided)"

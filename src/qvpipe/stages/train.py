@@ -1,4 +1,4 @@
-"""Train one member without one fold: frames or super-images to a model and its predictions."""
+"""Train one member without one fold: what it sees of videos to a model and its predictions."""
 
 import argparse
 import os
@@ -15,7 +15,7 @@ from tqdm import tqdm
 from qvpipe import ahead, config, files, tracking
 from qvpipe.config import ModelSettings, Settings
 from qvpipe.errors import QvpipeError, one_line, run
-from qvpipe.inputs import Views, frame_views, superimage_views
+from qvpipe.inputs import Views, clip_views, frame_views, superimage_views
 from qvpipe.learning import checkpoint
 from qvpipe.learning.distributed import ALONE, World, joined
 from qvpipe.learning.evaluate import choose_device, choose_precision, predict_batches
@@ -158,9 +158,9 @@ def _told(settings: Settings, member: str) -> dict[str, Any]:
 def _resume_file(
     settings: Settings, member: str, fold: int, videos: pd.DataFrame, world: World
 ) -> Path:
-    pictures = files.superimage
-    if settings.models[member].input == "frames":
-        pictures = files.frames_zip
+    pictures = files.frames_zip
+    if settings.models[member].input == "superimage":
+        pictures = files.superimage
     data = [files.SPLITS, files.INDEX, files.CLASSES, files.CLEAN, *map(pictures, videos["video"])]
     told = [_told(settings, member), settings.superimages.grid, fold, world.size]
     return files.resume_file(member, fold, checkpoint.key(told, data))
@@ -182,6 +182,8 @@ def _items(
 ) -> Items:
     if model.input == "superimage":
         read = partial(_superimage, model=model)
+    elif model.input == "clip":
+        read = partial(_clip, model=model)
     else:
         cleaned = by_video(files.read_table(files.CLEAN))
         read = partial(_frames, model=model, cleaned=cleaned)
@@ -198,6 +200,10 @@ def _superimage(video: str, model: ModelSettings) -> Views:
 
 def _frames(video: str, model: ModelSettings, cleaned: dict[str, list[Judgement]]) -> Views:
     return frame_views(unpack(files.frames_zip(video)), cleaned[video], model)
+
+
+def _clip(video: str, model: ModelSettings) -> Views:
+    return clip_views(unpack(files.frames_zip(video)), model)
 
 
 def _write(

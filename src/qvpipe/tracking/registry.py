@@ -36,7 +36,7 @@ REQUIREMENTS = (
     "torch",
     "torchvision",
 )
-"""What the registered model needs beside MLflow itself."""
+"""What the registered model needs beside MLflow itself, and beside transformers for VideoMAE."""
 
 
 AGAINST, STANDING = "against", "standing"
@@ -94,7 +94,7 @@ def register(settings: Settings, run: str, bundle: Path, tags: Mapping[str, str]
             python_model=package / "inference" / "registered.py",
             artifacts={"bundle": str(bundle)},
             code_paths=[str(package)],
-            pip_requirements=[_pinned(name) for name in REQUIREMENTS],
+            pip_requirements=[_pinned(name) for name in _requirements(settings)],
             model_config={"device": "auto"},
             signature=_signature(files.read_json(files.ENSEMBLE / "ensemble.json")),
             input_example=pd.DataFrame({"video": ["pipe.mp4"]}),
@@ -446,6 +446,12 @@ def _signature(rules: Mapping[str, Any]) -> Any:  # noqa: ANN401 - an MLflow typ
             ]
         ),
     )
+
+
+def _requirements(settings: Settings) -> list[str]:
+    backbones = [settings.models[member].backbone for member in settings.members]
+    videomae = any(backbone.startswith("videomae") for backbone in backbones)
+    return [*REQUIREMENTS, *(["transformers"] if videomae else [])]
 
 
 def _pinned(package: str) -> str:

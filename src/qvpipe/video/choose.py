@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from qvpipe.video.quality import Judgement
 
 
@@ -32,6 +34,28 @@ def choose(judged: Sequence[Judgement], count: int) -> list[int]:
             spare = [i for i in range(len(judged)) if i not in chosen] or range(len(judged))
             chosen[stretch] = _best(judged, stretches, spare, stretch)
     return sorted(judged[i].position for i in chosen if i is not None)
+
+
+def evenly(times: Sequence[float], count: int) -> list[int]:
+    """Choose `count` frames of a video that are evenly spaced in time, whatever they show.
+
+    They are the frames nearest to the middles of `count` equal stretches of time.
+
+    Args:
+        times: Of all stored frames, one or more, in seconds, ascending.
+        count: How many frames are wanted, 1 or more; some come twice where there are fewer.
+
+    Returns:
+        Positions of frames, ascending.
+    """
+    span = times[-1] - times[0]
+    if span <= 0:
+        return [i * len(times) // count for i in range(count)]
+    margin = span / (len(times) - 1) / 2
+    edges = np.linspace(times[0] - margin, times[-1] + margin, count + 1)
+    middles = (edges[:-1] + edges[1:]) / 2
+    distances = np.abs(np.asarray(times)[:, np.newaxis] - middles)
+    return [int(position) for position in distances.argmin(axis=0)]
 
 
 def _stretches(times: Sequence[float], count: int) -> list[int]:
