@@ -448,7 +448,8 @@ def _check_across(settings: Settings) -> None:
 
 
 def _check_task(settings: Settings) -> None:
-    fitting = ("ce",) if settings.task == "multiclass" else ("bce", "asl", "cb_focal")
+    others = [loss.name for loss in dataclasses.fields(LossesSettings) if loss.name != "ce"]
+    fitting = ["ce"] if settings.task == "multiclass" else others
     if settings.loss not in fitting:
         raise SettingsError(
             f"loss: found {settings.loss!r}; allowed is {' or '.join(fitting)}, because task is "
