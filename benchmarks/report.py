@@ -23,13 +23,13 @@ from qvpipe.inference.report import (
     SUPERIMAGE_SIDE,
     ClassResult,
     Moment,
-    Picture,
     Report,
     VideoResult,
     class_names,
     moments_of_each,
     render,
 )
+from qvpipe.results.page import Picture
 from qvpipe.video.find import find_videos
 from qvpipe.video.reader import Sample, sample_frames
 from qvpipe.video.superimage import compose

@@ -19,13 +19,13 @@ from qvpipe.inference import report as reports
 from qvpipe.inference.report import (
     ClassResult,
     Moment,
-    Picture,
     Report,
     VideoResult,
     agreement,
     class_names,
     render,
 )
+from qvpipe.results.page import Picture
 from tests.conftest import pictures
 from tests.inference.conftest import Registered
 

@@ -14,9 +14,9 @@ from qvpipe.inference.report import (
     SUPERIMAGE_SIDE,
     ClassResult,
     Moment,
-    Picture,
     VideoResult,
 )
+from qvpipe.results.page import Picture
 from qvpipe.video.reader import VideoError
 
 BATCH = 8

@@ -19,7 +19,7 @@ from qvpipe.config import QVPIPE_MEANINGS
 from qvpipe.errors import QvpipeError
 from qvpipe.learning.metrics import Floats, Targets, average_precisions
 from qvpipe.learning.tasks import Name
-from qvpipe.video.images import Image, encode_jpeg, resize
+from qvpipe.results.page import Picture, clock
 from qvpipe.video.labels import Labels
 
 if TYPE_CHECKING:
@@ -31,10 +31,9 @@ SHOWN_FROM = 0.05
 """Classes below their threshold are shown with a bar from this probability on."""
 
 SUPERIMAGE_SIDE = 384
-"""Pixels; with `MOMENT_WIDTH`, `QUALITY` and `MANY` it keeps 500 videos well below 60 MB."""
+"""Pixels; with `MOMENT_WIDTH` and `MANY` it keeps 500 videos well below 60 MB."""
 
 MOMENT_WIDTH = 320
-QUALITY = 75
 
 MANY = 200
 """From this many videos on, a report shows one moment of each class instead of three."""
@@ -46,27 +45,6 @@ CURVE_POINTS = 80
 """A precision-recall curve is drawn through at most this many points."""
 
 Outcome = Literal["defects", "normal", "nothing", "failed"]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture as the bytes of a JPEG, so that it can stand inside the file."""
-
-    jpeg: bytes
-    width: int
-    height: int
-
-    @classmethod
-    def of(cls, image: Image, width: int) -> "Picture":
-        """Return an image as a picture of at most that width."""
-        height, now = image.shape[:2]
-        small = resize(image, width, max(1, round(height * width / now))) if now > width else image
-        return cls(encode_jpeg(small, QUALITY), small.shape[1], small.shape[0])
-
-    @property
-    def uri(self) -> str:
-        """The whole picture as an address."""
-        return "data:image/jpeg;base64," + base64.b64encode(self.jpeg).decode("ascii")
 
 
 @dataclass(frozen=True)
@@ -335,11 +313,9 @@ def picture_addresses(pictures: Mapping[str, bytes]) -> dict[str, str]:
         The names without their endings, to the addresses.
     """
     kinds = {".png": "image/png", ".jpg": "image/jpeg"}
+    paths = {Path(name): base64.b64encode(content).decode() for name, content in pictures.items()}
     return {
-        Path(
-            name
-        ).stem: f"data:{kinds[Path(name).suffix]};base64,{base64.b64encode(content).decode()}"
-        for name, content in pictures.items()
+        path.stem: f"data:{kinds[path.suffix]};base64,{content}" for path, content in paths.items()
     }
 
 
@@ -386,12 +362,6 @@ def _environment(names: Mapping[str, str]) -> jinja2.Environment:
 
     environment.globals.update(label=label, shown_from=SHOWN_FROM)
     return environment
-
-
-def clock(seconds: float) -> str:
-    """Return a time as minutes and seconds, such as 1:02.5."""
-    tenths = round(10 * seconds)
-    return f"{tenths // 600}:{tenths % 600 // 10:02d}.{tenths % 10}"
 
 
 def _text(name: str) -> str:

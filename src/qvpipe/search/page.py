@@ -7,7 +7,7 @@ from pathlib import Path
 import jinja2
 
 from qvpipe import files
-from qvpipe.inference.report import Picture, clock
+from qvpipe.results.page import Picture, clock
 from qvpipe.search.collection import Hit
 from qvpipe.video.images import Image
 from qvpipe.video.store import unpack
