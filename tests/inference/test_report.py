@@ -25,7 +25,7 @@ from qvpipe.inference.report import (
     class_names,
     render,
 )
-from qvpipe.results.page import Picture
+from qvpipe.results.page import Picture, clock
 from tests.conftest import pictures
 from tests.inference.conftest import Registered
 
@@ -198,7 +198,7 @@ def test_a_wrong_file_of_names_is_refused(
     ("seconds", "text"), [(0, "0:00.0"), (59.96, "1:00.0"), (62.54, "1:02.5"), (3600, "60:00.0")]
 )
 def test_clock(seconds: float, text: str) -> None:
-    assert reports.clock(seconds) == text
+    assert clock(seconds) == text
 
 
 def test_the_command_writes_what_it_found_and_what_failed(

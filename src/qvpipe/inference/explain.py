@@ -17,6 +17,7 @@ from qvpipe.inputs import Examined, Views, examine
 from qvpipe.learning.ensemble import Floats
 from qvpipe.learning.evaluate import predict
 from qvpipe.learning.network import Network
+from qvpipe.learning.tasks import activation
 from qvpipe.video.images import Image, square
 
 EDGE = 0.5
@@ -208,8 +209,11 @@ def _frame_pictures(predictor: Predictor, examined: Examined, member: str) -> Te
 
 def _frame_scores(predictor: Predictor, pictures: Tensor, member: str) -> Floats:
     """Return the probability of each class in each candidate frame, `[frames, classes]`."""
-    items = pictures[:, np.newaxis]
-    folds = [predict(n, items, len(items), predictor.device) for n in predictor.networks[member]]
+    items, activate = pictures[:, np.newaxis], activation(predictor.settings.task)
+    folds = [
+        predict(network, items, len(items), predictor.device, activate=activate)
+        for network in predictor.networks[member]
+    ]
     return torch.stack(folds).mean(dim=0).double().numpy()
 
 
