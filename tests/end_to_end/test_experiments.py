@@ -70,6 +70,24 @@ def test_the_same_twice_gives_the_same_lock_file_byte_for_byte(quick: Project) -
     assert lock.read_bytes() == first
 
 
+def test_what_was_trained_before_is_taken_from_the_cache(quick: Project) -> None:
+    printed = quick.run("dvc", "exp", "run", "-S", "loss=asl")
+    assert "'train@superimage-0' is cached - skipping run" in printed
+    client = MlflowClient(f"sqlite:///{quick.folder / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("qvpipe")
+    assert experiment is not None
+    (newest,) = client.search_runs(
+        [experiment.experiment_id],
+        "tags.kind = 'ensemble'",
+        order_by=["attributes.start_time DESC"],
+        max_results=1,
+    )
+    assert newest.data.params["loss"] == "asl"
+    below = f"tags.mlflow.parentRunId = '{newest.info.run_id}'"
+    (fold,) = client.search_runs([experiment.experiment_id], below)
+    assert fold.data.params["loss"] == "asl"
+
+
 def test_a_dirty_tree_is_no_obstacle_and_is_recorded(quick: Project) -> None:
     readme = quick.folder / "README.md"
     readme.write_text(f"{readme.read_text(encoding='utf-8')}\nchanged\n", encoding="utf-8")
