@@ -89,7 +89,6 @@ def render(
         seed: Another seed gives other pictures.
         options: Options of the encoder.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(path, "w") as container:
         stream = cast("VideoStream", container.add_stream(codec, rate=rate, options=dict(options)))
         stream.width, stream.height = size
@@ -118,6 +117,7 @@ def render_clip(tmp_path_factory: pytest.TempPathFactory) -> RenderClip:
         key = f"{path.suffix} {how} {sorted(options.items())}"
         if key not in rendered:
             rendered[key] = render(folder / f"{len(rendered)}{path.suffix}", *how, **options)
+        path.parent.mkdir(parents=True, exist_ok=True)
         return Path(shutil.copyfile(rendered[key], path))
 
     return render_once
