@@ -6,16 +6,18 @@
 For each way it prints how many files it read, how many of the pictures equal those of a plain
 sequential decode, and CPU seconds on one thread; then how close the fast way comes to the limit,
 the decoding of nothing but what the wanted pictures refer to; how often it had to decode a whole
-file, and why; and how the work scales from one process to all cores. For clips of 1 to 5 minutes
-(`--long`) it prints how much faster keyframes are taken, and how much faster they could be at most.
-Every file is read in a process of its own kind: one that crashes or hangs costs that file and that
-way.
+file, and why; how the work scales from one process to all cores; and, for a folder, what the stages
+cost when all videos, none or one is new. For clips of 1 to 5 minutes (`--long`) it prints how much
+faster keyframes are taken, and how much faster they could be at most. Every file is read in a
+process of its own kind: one that crashes or hangs costs that file and that way.
 """
 
 import argparse
 import hashlib
 import itertools
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -444,6 +446,9 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=1, help="times; the least is taken")
     parser.add_argument("--timeout", type=float, default=120, help="seconds for a file and a way")
     parser.add_argument("--no-scaling", action="store_true", help="leave out all cores")
+    parser.add_argument(
+        "--no-incremental", action="store_true", help="leave out what little news costs"
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if arguments.long:
@@ -457,6 +462,9 @@ def main() -> None:
             report(kind, files, arguments)
         if not arguments.no_scaling:
             print_scaling([path for files in kinds.values() for path in files])
+        if arguments.folder and not arguments.no_incremental:
+            program = Path(__file__).with_name("incremental.py")
+            subprocess.run([sys.executable, program, arguments.folder], check=True)
 
 
 if __name__ == "__main__":
