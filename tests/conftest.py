@@ -89,6 +89,7 @@ def render(
         seed: Another seed gives other pictures.
         options: Options of the encoder.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(path, "w") as container:
         stream = cast("VideoStream", container.add_stream(codec, rate=rate, options=dict(options)))
         stream.width, stream.height = size
