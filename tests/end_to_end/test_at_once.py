@@ -52,7 +52,8 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Project:
     for video in VIDEOS:
         picture = random.integers(0, 256, (32, 32, 3), dtype=np.uint8)
         (data / "superimages" / f"{video}.jpg").write_bytes(encode_jpeg(picture, 92))
-    table(data / "index.csv", "video,labels", [f"{v},{k % 2}" for k, v in enumerate(VIDEOS)])
+    rows = [f"{v},,{k % 2},ok" for k, v in enumerate(VIDEOS)]
+    table(data / "index.csv", "video,part,labels,status", rows)
     table(data / "splits.csv", "video,group,fold", [f"{v},{v},{v > 'v05':d}" for v in VIDEOS])
     table(data / "classes.txt", "normal", ["crack"])
     table(data / "clean.csv", "video,frame", [])
