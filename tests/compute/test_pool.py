@@ -141,10 +141,12 @@ def test_the_work_stays_close_to_who_takes_the_results() -> None:
 
 
 PARENT = """
-import os, sys
+import os, signal, sys
 from qvpipe.config import ComputeSettings
 from qvpipe.compute.pool import each
 from tests.compute.hostile_work import stay
+# A shell lets what it runs in the background ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 print(os.getpid(), flush=True)
 list(each(stay, [sys.argv[1]] * 2, ComputeSettings(workers=2), "test"))
 """
