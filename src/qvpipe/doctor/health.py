@@ -251,12 +251,17 @@ def models() -> Finding:
     if not versions:
         return Finding(f"no version of {model} is registered", "`dvc repro` registers one")
     named = [
-        f"{version.version} ({', '.join(version.aliases)}, mAP {version.tags.get('map', '?'):.5})"
+        f"{version.version} ({', '.join(version.aliases)}, mAP {_rounded(version.tags.get('map'))})"
         for version in versions
         if version.aliases
     ]
     known = ", ".join(named) or "none with an alias"
-    return Finding(f"{model} has {len(versions)} versions: {known}")
+    count = "1 version" if len(versions) == 1 else f"{len(versions)} versions"
+    return Finding(f"{model} has {count}: {known}")
+
+
+def _rounded(value: str | None) -> str:
+    return "?" if value is None else f"{float(value):.3f}"
 
 
 REINSTALL = "`make demo` installs what is missing, or `uv pip install -r requirements.txt`"
