@@ -1,5 +1,5 @@
 # make demo: everything, from rendered videos to a registered model.  make test: all tests.
-# make check: what takes less than a minute.  make hooks: checks before each commit and push.
+# make check: ruff, mypy and the faster tests.  make hooks: checks before each commit and push.
 
 PYTHON ?= python3
 VENV := .venv
