@@ -19,7 +19,7 @@ from qvpipe.config import QVPIPE_MEANINGS
 from qvpipe.errors import QvpipeError
 from qvpipe.learning.metrics import Floats, Targets, average_precisions
 from qvpipe.learning.tasks import Name
-from qvpipe.results.page import Picture, clock
+from qvpipe.results.page import Picture, environment
 from qvpipe.video.labels import Labels
 
 if TYPE_CHECKING:
@@ -347,21 +347,14 @@ def class_names(classes: Sequence[str]) -> dict[str, str]:
 
 
 def _environment(names: Mapping[str, str]) -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = lambda share: f"{100 * share:.0f}"
-    environment.filters["clock"] = clock
+    made = environment(TEMPLATES)
+    made.filters["percent"] = lambda share: f"{100 * share:.0f}"
 
     def label(name: str) -> Markup:
         return Markup('<span class="qv-code">{}</span> {}').format(name, names.get(name, ""))
 
-    environment.globals.update(label=label, shown_from=SHOWN_FROM)
-    return environment
+    made.globals.update(label=label, shown_from=SHOWN_FROM)
+    return made
 
 
 def _text(name: str) -> str:

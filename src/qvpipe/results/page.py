@@ -2,6 +2,9 @@
 
 import base64
 from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
 
 from qvpipe.video.images import Image, encode_jpeg, resize
 
@@ -28,6 +31,19 @@ class Picture:
     def uri(self) -> str:
         """The whole picture as an address."""
         return "data:image/jpeg;base64," + base64.b64encode(self.jpeg).decode("ascii")
+
+
+def environment(templates: Path) -> jinja2.Environment:
+    """Return what renders the templates of a folder; whatever they are given is escaped."""
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(templates),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["clock"] = clock
+    return made
 
 
 def clock(seconds: float) -> str:

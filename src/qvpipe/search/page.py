@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
-
 from qvpipe import files
-from qvpipe.results.page import Picture, clock
+from qvpipe.results.page import Picture, clock, environment
 from qvpipe.search.collection import Hit
 from qvpipe.video.images import Image
 from qvpipe.video.store import unpack
@@ -38,7 +36,7 @@ def render(found: Found) -> str:
     Raises:
         VideoError: If the frames cannot be read.
     """
-    return _environment().get_template("search.html").render(_shown(found))
+    return environment(TEMPLATES).get_template("search.html").render(_shown(found))
 
 
 def fragment(found: Found) -> str:
@@ -47,7 +45,7 @@ def fragment(found: Found) -> str:
     Raises:
         VideoError: If the frames cannot be read.
     """
-    return _environment().get_template("hits.html").render(_shown(found))
+    return environment(TEMPLATES).get_template("hits.html").render(_shown(found))
 
 
 def text(found: Found) -> str:
@@ -70,15 +68,3 @@ def _shown(found: Found) -> dict[str, object]:
         "example": None if found.example is None else Picture.of(found.example, WIDTH),
         "rows": list(zip(found.hits, pictures, strict=True)),
     }
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["clock"] = clock
-    return environment

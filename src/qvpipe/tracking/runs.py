@@ -67,15 +67,11 @@ def fold_run(settings: Settings, member: str, fold: int, device: str = "") -> It
     Raises:
         QvpipeError: If MLflow does not answer at the start. Later it may be away.
     """
-    client = connect()
-    with answering():
-        send_kept(client)
-        tags = {**_fold_tags(member, fold), **_origin()} | ({"device": device} if device else {})
-        run = _create_run(client, settings, f"{member} fold {fold}", tags)
-        _log_params(client, run, _fold_params(settings, member, fold))
-        _log_data(client, run, settings, f"without fold {fold}")
-    log = Log(client, run)
-    with _ended(log):
+    tags = _fold_tags(member, fold) | ({"device": device} if device else {})
+    with _started(settings, f"{member} fold {fold}", tags) as (client, run, log):
+        with answering():
+            _log_params(client, run, _fold_params(settings, member, fold))
+            _log_data(client, run, settings, f"without fold {fold}")
         yield FoldRun(log)
 
 
@@ -91,19 +87,13 @@ def ensemble_run(settings: Settings, result: Mapping[str, Any], artifacts: Path)
     Raises:
         QvpipeError: If MLflow does not answer.
     """
-    client = connect()
-    with answering():
-        send_kept(client)
-        tags = {
-            "kind": "ensemble",
-            "index": digest(files.INDEX),
-            "splits": digest(files.SPLITS),
-            **_origin(),
-        }
-        name = os.environ.get("DVC_EXP_NAME") or f"ensemble {settings.loss}"
-        parent = _create_run(client, settings, name, tags)
-    log = Log(client, parent)
-    with _ended(log):
+    tags = {
+        "kind": "ensemble",
+        "index": digest(files.INDEX),
+        "splits": digest(files.SPLITS),
+    }
+    name = os.environ.get("DVC_EXP_NAME") or f"ensemble {settings.loss}"
+    with _started(settings, name, tags) as (client, parent, log):
         with answering():
             _log_params(client, parent, _flat(as_tree(settings)))
             _log_data(client, parent, settings, "out of fold")
@@ -131,13 +121,9 @@ def log_zeroshot(
     Raises:
         QvpipeError: If MLflow does not answer.
     """
-    client = connect()
-    with answering():
-        send_kept(client)
-        tags = {"kind": "zeroshot", "index": digest(files.INDEX), **_origin()}
-        run = _create_run(client, settings, f"zeroshot {embedder}", tags)
-    log = Log(client, run)
-    with _ended(log), answering():
+    tags = {"kind": "zeroshot", "index": digest(files.INDEX)}
+    started = _started(settings, f"zeroshot {embedder}", tags)
+    with started as (client, run, log), answering():
         search = settings.search
         params = {
             "embedder": search.embedders[embedder],
@@ -162,6 +148,20 @@ def _create_run(
     experiment = experiment_id(client, settings.mlflow.experiment)
     run: Run = client.create_run(experiment, tags=dict(tags), run_name=name)
     return str(run.info.run_id)
+
+
+@contextlib.contextmanager
+def _started(
+    settings: Settings, name: str, tags: Mapping[str, str]
+) -> Iterator[tuple["MlflowClient", str, Log]]:
+    """Give a new run, by its client, id and log, and close it with what became of it."""
+    client = connect()
+    with answering():
+        send_kept(client)
+        run = _create_run(client, settings, name, {**tags, **_origin()})
+    log = Log(client, run)
+    with _ended(log):
+        yield client, run, log
 
 
 @contextlib.contextmanager
