@@ -3,22 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from qvpipe import files
-from qvpipe.errors import QvpipeError
 from qvpipe.learning.tasks import decisions
 from qvpipe.results import examples, plots
 from qvpipe.results.examples import Captioned
 from qvpipe.video.images import Image, decode_jpeg, encode_jpeg
-
-if TYPE_CHECKING:
-    from qvpipe.inference.predictor import Predictor
 
 SHOWN = 4
 """Super-images in a row of examples."""
@@ -133,59 +128,6 @@ def draw_accuracy(folder: Path, members: Sequence[str], folds: Sequence[int]) ->
     plots.accuracy_by_epoch(curves).savefig(folder / "accuracy.png", dpi=110)
 
 
-def draw_heat(folder: Path, predictor: "Predictor", judged: Judged) -> None:
-    """Draw `heat.jpg`: where the networks look in the surest items of each class (Grad-CAM).
-
-    Members that do not see super-images have no part in it, nor have backbones without maps of
-    features; where no member is left, there is no picture.
-
-    Args:
-        folder: Where the picture comes to lie.
-        predictor: The ensemble.
-        judged: The items, with the ensemble's probabilities.
-    """
-    chosen = judged.scores.argmax(axis=1)
-    rows: dict[str, Captioned] = {}
-    try:
-        for target, name in enumerate(predictor.classes):
-            surest = np.argsort(-judged.scores[:, target], kind="stable")
-            rows[f"taken for {name}, the surest first"] = [
-                (
-                    _heated(predictor, judged.videos[i], target),
-                    f"{judged.videos[i][-24:]}\np {judged.scores[i, target]:.2f}, label "
-                    f"{_labels(judged.truth[i], predictor.classes)}",
-                )
-                for i in surest[chosen[surest] == target][:SHOWN]
-            ]
-    except QvpipeError as error:
-        print(f"warning: no picture of where the networks look, as {error}")
-        return
-    rows = {title: shown for title, shown in rows.items() if shown}
-    title = f"Where the networks look, {judged.name}"
-    (folder / "heat.jpg").write_bytes(encode_jpeg(examples.sheet(title, rows), QUALITY))
-
-
-def _heated(predictor: "Predictor", video: str, target: int) -> Image:
-    """Return the super-image of an item with what in it speaks for a class."""
-    import torch
-
-    from qvpipe.inference.gradcam import heat_maps
-    from qvpipe.inference.pictures import overlay
-    from qvpipe.inputs import superimage_views
-
-    superimage = decode_jpeg(files.superimage(video).read_bytes())
-    height, width = superimage.shape[:2]
-    heat = np.zeros((height, width), dtype=np.float32)
-    for member, networks in predictor.networks.items():
-        model = predictor.settings.models[member]
-        if model.input == "superimage":
-            view = torch.from_numpy(superimage_views(superimage, model)).permute(0, 3, 1, 2)
-            (found,) = heat_maps(networks, view, target)
-            large = cv2.resize(found, (width, height), interpolation=cv2.INTER_CUBIC).clip(0)
-            heat += predictor.rules["members"][member] * large
-    return overlay(superimage, heat / max(float(heat.max()), 1e-12))
-
-
 def _misclassified(judged: Judged, classes: Sequence[str]) -> Captioned:
     """Return the super-images of the most surely misclassified items, with captions."""
     label, chosen = judged.truth.argmax(axis=1), judged.scores.argmax(axis=1)
@@ -216,7 +158,8 @@ def _examples(
         return [
             (
                 decode_jpeg(files.superimage(videos[i]).read_bytes()),
-                f"{videos[i]}   p {scores[i, column]:.2f}\nlabels: {_labels(truth[i], classes)}",
+                f"{videos[i]}   p {scores[i, column]:.2f}\n"
+                f"labels: {label_names(truth[i], classes)}",
             )
             for i in chosen
         ]
@@ -229,7 +172,13 @@ def _examples(
     return examples.sheet(plots.class_title(classes[column]), rows)
 
 
-def _labels(row: NDArray[np.int64], classes: Sequence[str]) -> str:
+def label_names(row: NDArray[np.int64], classes: Sequence[str]) -> str:
+    """Return the names of an item's classes as a caption has them.
+
+    Args:
+        row: 0 or 1, `[classes]`.
+        classes: Names in the order of the columns.
+    """
     return ", ".join(name for name, has in zip(classes, row, strict=True) if has) or "none"
 
 

@@ -11,9 +11,10 @@ import yaml
 from qvpipe import files, tracking
 from qvpipe.config import Settings, as_tree
 from qvpipe.errors import QvpipeError, run
+from qvpipe.inference.heat import draw_heat
 from qvpipe.inference.predictor import load
 from qvpipe.learning.targets import targets
-from qvpipe.results import compare, pictures
+from qvpipe.results import compare
 from qvpipe.results.card import model_card
 from qvpipe.results.compare import ENSEMBLE, WORKSPACE
 from qvpipe.results.pictures import Judged
@@ -82,7 +83,7 @@ def _artifacts(settings: Settings, folder: Path, bundle: Path) -> Path:
     shutil.copytree(files.PICTURES, folder / "pictures")
     if settings.task == "multiclass":
         predictor = load(bundle, settings.compute.device)
-        pictures.draw_heat(folder / "pictures", predictor, _judged())
+        draw_heat(folder / "pictures", predictor, _judged())
     for name, scores in compare.read(WORKSPACE).scores.items():
         files.write_table(folder / "predictions" / f"{name}.csv", scores.reset_index())
     for path in (files.METRICS / "ensemble.json", files.PER_CLASS):
