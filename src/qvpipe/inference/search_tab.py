@@ -7,8 +7,7 @@ from pathlib import Path
 from qvpipe.errors import QvpipeError
 from qvpipe.search.page import Found, fragment
 from qvpipe.search.searcher import Searcher, read_picture
-
-PICTURES = [".jpg", ".jpeg", ".png", ".webp", ".bmp"]
+from qvpipe.video.packets import IMAGE_ENDINGS
 
 HINT = "Say what is to be seen, or drop a picture of something like it."
 
@@ -64,7 +63,7 @@ def add_search(searchers: Searchers, note: Callable[[str], str]) -> None:
             button = gradio.Button("Search", variant="primary", elem_id="search")
         like = gradio.File(
             label="Or a picture like it",
-            file_types=PICTURES,
+            file_types=sorted(IMAGE_ENDINGS),
             height=150,
             scale=2,
             min_width=160,

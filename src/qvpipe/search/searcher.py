@@ -5,9 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from PIL import Image as PillowImage
-from PIL import ImageOps
 from tqdm import tqdm
 
 from qvpipe import files
@@ -17,6 +14,7 @@ from qvpipe.search import embeddings
 from qvpipe.search.collection import Collection, Hit
 from qvpipe.search.embedder import Backbone, Clip, Embedder, identity, load_clip
 from qvpipe.video.images import Image
+from qvpipe.video.stills import image_format, read_image
 
 if TYPE_CHECKING:
     from qvpipe.inference.predictor import Predictor
@@ -118,16 +116,11 @@ def read_picture(path: Path) -> Image:
     Raises:
         QvpipeError: If there is none, or it cannot be read.
     """
-    try:
-        with PillowImage.open(path) as opened:
-            upright = ImageOps.exif_transpose(opened).convert("RGB")
-    except FileNotFoundError:
-        raise QvpipeError(f"there is no file {path}; name a picture, such as frame.jpg") from None
-    except (OSError, ValueError, PillowImage.DecompressionBombError) as error:
-        raise QvpipeError(
-            f"{path} is no picture that can be read ({error}); name a JPEG or PNG"
-        ) from None
-    return np.array(upright, dtype=np.uint8)
+    if not path.is_file():
+        raise QvpipeError(f"there is no file {path}; name a picture, such as frame.jpg")
+    if not image_format(path):
+        raise QvpipeError(f"{path} is no picture that can be read; name a JPEG or PNG")
+    return read_image(path)
 
 
 def _up_to_date(folder: Path, name: str) -> Collection:
