@@ -62,15 +62,22 @@ class Network(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Return the logits of each item."""
-        seen = pictures if self.whole else pictures.flatten(0, 1)
-        normalised = (seen - self.mean) / self.std
-        features = self.backbone(normalised.to(memory_format=self.memory_format))
-        if getattr(self.backbone, "output_fmt", "NCHW") == "NHWC" and features.ndim == 4:
-            features = features.permute(0, 3, 1, 2)
+        features = self.features(pictures if self.whole else pictures.flatten(0, 1))
         # Half precision knows so few logits that many items would be equal.
         with _full_precision(pictures.device.type):
             logits: Tensor = self.head(features.float())
         return logits.reshape(len(pictures), -1, logits.shape[-1]).mean(dim=1)
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """Return what the backbone finds in pictures or whole clips, from 0 to 255.
+
+        It is `[n, features]`, or `[n, features, h, w]` where the head takes feature maps.
+        """
+        normalised = (pictures - self.mean) / self.std
+        found: Tensor = self.backbone(normalised.to(memory_format=self.memory_format))
+        if getattr(self.backbone, "output_fmt", "NCHW") == "NHWC" and found.ndim == 4:
+            return found.permute(0, 3, 1, 2)
+        return found
 
     def lay_out(self, channels_last: bool) -> None:
         """Choose the memory format of weights and pictures; that of clips stays as it is."""

@@ -119,12 +119,8 @@ class Backbone:
         def embed(part: Sequence[Image]) -> Tensor:
             squares = np.stack([square(picture, self._size, "squash") for picture in part])
             tensors = torch.from_numpy(squares).permute(0, 3, 1, 2).to(self._device)
-            network = self._network
-            features: Tensor = network.backbone((tensors - network.mean) / network.std)
-            if features.ndim == 2:
-                return features
-            last = getattr(network.backbone, "output_fmt", "NCHW") == "NHWC"
-            return features.mean(dim=(1, 2) if last else (2, 3))
+            features = self._network.features(tensors)
+            return features if features.ndim == 2 else features.mean(dim=(2, 3))
 
         return _in_batches(embed, pictures, self._batch_size)
 
