@@ -13,6 +13,7 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from tests.end_to_end.conftest import Project
+from tests.servers import free_port
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
@@ -48,10 +49,11 @@ def server(project: Project) -> Iterator[str]:
     """Start the MLflow UI as the README says and give its address."""
     command = next(line for line in commands() if line.startswith("mlflow ui"))
     program = Path(sys.executable).parent / "mlflow"
-    arguments = [*command.split()[1:], "--port", "5055", "--workers", "1"]
+    port = free_port()
+    arguments = [*command.split()[1:], "--port", str(port), "--workers", "1"]
     process = subprocess.Popen([program, *arguments], cwd=project.folder)
     try:
-        yield "http://127.0.0.1:5055"
+        yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
         process.wait(timeout=30)

@@ -4,7 +4,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,17 +23,12 @@ from mlflow import MlflowClient
 
 from tests.conftest import REPOSITORY, S3
 from tests.end_to_end.conftest import Project
+from tests.servers import free_port
 
 POSTGRES = max(Path("/usr/lib/postgresql").glob("*/bin/postgres"), default=None)
 COMPOSE: Mapping[str, Any] = yaml.safe_load(
     (REPOSITORY / "compose.yaml").read_text(encoding="utf-8")
 )["services"]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait(what: str, answers: Callable[[], bool]) -> None:

@@ -17,8 +17,8 @@ from qvpipe.inference.examine import examine
 from qvpipe.inference.predictor import Predictor
 from tests.conftest import RenderClip
 from tests.inference.conftest import Registered
+from tests.servers import free_port
 
-PORT = 7863
 ANSWER_MS = 240_000
 
 
@@ -44,9 +44,10 @@ def served(registered: Registered, tmp_path_factory: pytest.TempPathFactory) -> 
     first = client.get_model_version("qvpipe", "1")
     client.create_model_version("qvpipe", str(first.source))
     temporary = tmp_path_factory.mktemp("temporary")
+    port = free_port()
     limits = ["--max-mb", "1", "--max-minutes", "0.1"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "qvpipe.cli", "app", "--port", str(PORT), *limits],
+        [sys.executable, "-m", "qvpipe.cli", "app", "--port", str(port), *limits],
         env=registered.environment | {"TMPDIR": str(temporary)},
         stdout=subprocess.PIPE,
         text=True,
@@ -54,9 +55,9 @@ def served(registered: Registered, tmp_path_factory: pytest.TempPathFactory) -> 
     assert process.stdout is not None
     line = process.stdout.readline()
     try:
-        assert line.startswith(f"app: http://127.0.0.1:{PORT} "), line
+        assert line.startswith(f"app: http://127.0.0.1:{port} "), line
         (folder,) = temporary.glob("qvpipe-app-*")
-        yield Served(f"http://127.0.0.1:{PORT}", folder, process)
+        yield Served(f"http://127.0.0.1:{port}", folder, process)
     finally:
         process.terminate()
         process.wait(timeout=60)
@@ -191,9 +192,8 @@ def test_only_this_machine_can_reach_it(served: Served) -> None:
     assert status(served.address) == 200
     lines = Path("/proc/net/tcp").read_text(encoding="utf-8").splitlines()[1:]
     listening = [line.split()[1] for line in lines if line.split()[3] == "0A"]
-    assert [place for place in listening if place.endswith(f":{PORT:04X}")] == [
-        f"0100007F:{PORT:04X}"
-    ]
+    port = f":{int(served.address.rpartition(':')[2]):04X}"
+    assert [place for place in listening if place.endswith(port)] == [f"0100007F{port}"]
 
 
 def test_without_gradio_one_sentence_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ import base64
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from tests.inference.conftest import CLASSES, Registered
+from tests.servers import free_port
 
 SCRIPTS = Path(sys.executable).parent
 
@@ -109,9 +109,7 @@ def test_nothing_in_the_model_is_a_pickle(registered: Registered) -> None:
 @pytest.fixture(scope="module")
 def server(registered: Registered, videos: Path) -> Iterator[str]:
     """Serve the champion with MLflow's own server and give its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     arguments = [
         "models",
         "serve",

@@ -21,8 +21,8 @@ from qvpipe.stages.index import index
 from qvpipe.video.store import unpack
 from tests.inference.conftest import CLASSES, SETTINGS, Registered
 from tests.search.tiny import save_tiny_clip
+from tests.servers import free_port
 
-PORT = 7864
 ANSWER_MS = 240_000
 
 
@@ -55,8 +55,9 @@ def place(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def address(registered: Registered, place: Path) -> Iterator[str]:
     """Serve the page as a person would."""
+    port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "qvpipe.cli", "app", "--port", str(PORT)],
+        [sys.executable, "-m", "qvpipe.cli", "app", "--port", str(port)],
         cwd=place,
         env=registered.environment,
         stdout=subprocess.PIPE,
@@ -64,8 +65,8 @@ def address(registered: Registered, place: Path) -> Iterator[str]:
     )
     assert process.stdout is not None
     try:
-        assert process.stdout.readline().startswith(f"app: http://127.0.0.1:{PORT} ")
-        yield f"http://127.0.0.1:{PORT}"
+        assert process.stdout.readline().startswith(f"app: http://127.0.0.1:{port} ")
+        yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
         process.wait(timeout=60)

@@ -5,8 +5,8 @@ import pytest
 
 from qvpipe import files, tracking
 from qvpipe.config import Settings
+from tests.servers import free_port, kill, server
 from tests.tracking.results import RESULT, all_runs, history, write_weights
-from tests.tracking.servers import free_port, kill, server
 
 UNSENT = Path("mlflow-unsent")
 

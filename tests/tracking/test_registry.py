@@ -9,7 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from qvpipe import tracking
-from tests.tracking.servers import free_port, server
+from tests.servers import free_port, server
 
 MODELS = itertools.count()
 

@@ -1,4 +1,4 @@
-"""MLflow servers of the tests' own."""
+"""MLflow servers of the tests' own, and ports for others."""
 
 import contextlib
 import os
