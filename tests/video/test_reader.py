@@ -2,7 +2,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
@@ -370,6 +370,34 @@ def test_pictures_that_an_edit_list_hides_do_not_count(
     assert probe(path).frames == 40
 
 
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.mkv", "libx264"), ("a.mp4", "libx264"), ("a.mkv", "mpeg2video")]
+)
+@pytest.mark.parametrize(
+    "how", [{"in_stored_order": True}, {"lost": [20, 21, 22, 33]}, {"lost": [12, 24, 36]}]
+)
+def test_times_that_are_not_in_the_order_of_the_pictures(
+    name: str, codec: str, how: dict[str, Any], render_clip: Render, tmp_path: Path
+) -> None:
+    whole = render_clip(tmp_path / "whole.mp4", codec=codec, bf="2", g="12", sc_threshold="0")
+    path = remux(whole, tmp_path / name, **how)
+    for count in (9, 27):
+        assert_true(path, sample_frames(path, count), count)
+
+
+def test_a_stream_that_changes_its_size_is_decoded_in_full(
+    render_clip: Render, tmp_path: Path
+) -> None:
+    how: dict[str, Any] = {"codec": "mpeg2video", "bf": "2", "g": "12"}
+    first = render_clip(tmp_path / "first.mpeg", size=(96, 64), **how)
+    second = render_clip(tmp_path / "second.mpeg", size=(128, 64), **how)
+    later = remux(second, tmp_path / "later.mpeg", earlier_s=-5)
+    path = tmp_path / "both.mpeg"
+    path.write_bytes(first.read_bytes() + later.read_bytes())
+    # As the size changes, the decoder loses a picture that it has not shown yet.
+    assert sample_frames(path, 9).pictures == len(decode_all(path)) < 120
+
+
 def test_damage_reaches_as_far_as_pictures_refer() -> None:
     keys = {0, 4, 8}
     packets = [Packet(pts=0, key=i in keys, shown=True, sound=True) for i in range(10)]
@@ -480,6 +508,32 @@ def test_damage_that_hides_what_refers_to_a_picture_is_noticed(
     path.write_bytes(data)
     for frame in sample_frames(path, 9).frames:
         assert any(np.array_equal(frame, picture) for picture in truth)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg2video"])
+def test_what_lies_behind_a_hole_is_read(codec: str, render_clip: Render, tmp_path: Path) -> None:
+    path = render_clip(tmp_path / "a.ts", codec=codec, bf="2", g="12", threads="1")
+    truth = decode_all(path)
+    data = path.read_bytes()
+    middle = len(data) // 376 * 188
+    path.write_bytes(data[:middle] + bytes(300_000) + data[middle + 1880 :])
+    sample = sample_frames(path, 60)
+    assert 30 < sample.pictures < 60
+    assert re.fullmatch(r"only \d+ of \d+ pictures can be read;.*", sample.note)
+    found = [
+        next((k for k, picture in enumerate(truth) if np.array_equal(frame, picture)), None)
+        for frame in sample.frames
+    ]
+    assert None not in found
+    assert found[-1] == len(truth) - 1
+
+
+def test_colours_that_cannot_be_converted_are_an_error_with_the_reason(
+    render_clip: Render, tmp_path: Path
+) -> None:
+    path = render_clip(tmp_path / "a.mp4", **{"x264-params": "colormatrix=YCgCo"})
+    with pytest.raises(VideoError, match=r"a\.mp4 has colours .*cannot be converted to RGB"):
+        sample_frames(path, 9)
 
 
 def test_a_single_damaged_picture_is_an_error(render_clip: Render, tmp_path: Path) -> None:
@@ -605,18 +659,38 @@ def keyframes(path: Path) -> list[int]:
     return [index for index, packet in enumerate(packets) if packet.is_keyframe]
 
 
-def remux(source: Path, path: Path, first: int = 0, earlier_s: float = 0.0, **options: str) -> Path:
-    """Copy the packets of a video from number `first` on, shown `earlier_s` seconds earlier."""
+def remux(
+    source: Path,
+    path: Path,
+    first: int = 0,
+    earlier_s: float = 0.0,
+    lost: Collection[int] = (),
+    in_stored_order: bool = False,
+    **options: str,
+) -> Path:
+    """Copy the packets of a video.
+
+    Args:
+        source: The video.
+        path: Where to.
+        first: Number of the packet to begin with.
+        earlier_s: By how many seconds the copy is shown earlier.
+        lost: Numbers of packets that are left out.
+        in_stored_order: Whether the packets' times are to say that none is reordered.
+        options: Of the container.
+    """
     with av.open(source) as old, av.open(path, "w", options=options) as new:
         stream = old.streams.video[0]
         copy = new.add_stream_from_template(stream)
         for number, packet in enumerate(old.demux(stream)):
-            if packet.size and number >= first:
+            if packet.size and number >= first and number not in lost:
                 assert packet.pts is not None
                 assert packet.dts is not None
                 assert packet.time_base is not None
                 packet.pts -= round(earlier_s / packet.time_base)
                 packet.dts -= round(earlier_s / packet.time_base)
+                if in_stored_order:
+                    packet.pts = packet.dts
                 packet.stream = copy
                 new.mux(packet)
     return path

@@ -57,6 +57,10 @@ KEPT_BYTES = 64 * 2**20
 PACKET_BYTES = 1024
 """What an empty packet takes in memory, roughly."""
 
+MAX_GAPS = 1000
+"""So often is a file read on behind a place that FFmpeg cannot read. In a transport stream, each
+attempt goes 64 KB ahead."""
+
 DECODE_NOTHING = {"skip_frame": "all"}
 """Opens a file without decoding its first pictures, which FFmpeg does to learn what is then
 learned from the packets. It takes as long as a tenth of all the work on a short clip."""
@@ -125,7 +129,9 @@ class Video:
             return
         # Not by seeking back, which skips what an edit list hides.
         with _open(self.path) as container:
-            yield from _demux(container, _video_stream(container, self.path))
+            for packet in _demux(container, _video_stream(container, self.path)):
+                if packet is not None:
+                    yield packet
 
 
 def header_length_s(path: Path) -> float:
@@ -165,12 +171,17 @@ def _list(
     packets: list[Packet] = []
     kept: list[DataPacket] | None = []
     size = 0
+    after_gap = False
     for packet in _demux(container, stream):
+        if packet is None:
+            after_gap = bool(packets)
+            continue
         if not packets and packet.has_sidedata("encryption_info"):
             raise VideoError(f"{path.name} is encrypted; decrypt it first")
-        packets.append(
-            Packet(packet.pts, packet.is_keyframe, not packet.is_discard, not packet.is_corrupt)
-        )
+        # The next packet is often the rest of one that began before the gap.
+        sound = not (packet.is_corrupt or after_gap)
+        packets.append(Packet(packet.pts, packet.is_keyframe, not packet.is_discard, sound))
+        after_gap = False
         size += packet.size + PACKET_BYTES
         if kept is not None and size <= KEPT_BYTES:
             kept.append(packet)
@@ -259,13 +270,17 @@ def _video_stream(container: InputContainer, path: Path) -> VideoStream:
     return stream
 
 
-def _demux(container: InputContainer, stream: VideoStream) -> Iterator[DataPacket]:
-    """Yield the packets of a stream; a file that breaks off ends with its last whole packet."""
-    try:
-        for packet in container.demux(stream):
-            if packet.size:
-                yield packet
-    except MemoryError:
-        raise
-    except (OSError, av.error.FFmpegError):
-        return
+def _demux(container: InputContainer, stream: VideoStream) -> "Iterator[DataPacket | None]":
+    """Yield the packets of a stream, and None for a place that could not be read.
+
+    A file that breaks off ends with its last whole packet.
+    """
+    for _ in range(MAX_GAPS):
+        try:
+            yield from (packet for packet in container.demux(stream) if packet.size)
+        except MemoryError:
+            raise
+        except (OSError, av.error.FFmpegError):
+            yield None
+        else:
+            return
