@@ -458,6 +458,21 @@ def test_a_file_that_breaks_off_gives_what_is_there(render_clip: Render, tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("name", "codec", "promised"), [("a.mkv", "libx264", r"60"), ("a.rm", "rv20", r"\d+")]
+)
+def test_a_stream_without_a_number_of_pictures_that_breaks_off(
+    name: str, codec: str, promised: str, render_clip: Render, tmp_path: Path
+) -> None:
+    whole = render_clip(tmp_path / name, codec=codec, g="12", bf="0")
+    truth = decode_all(whole)
+    sample = sample_frames(cut(whole, tmp_path / f"cut_{name}", 0.6), 9)
+    assert 9 < sample.pictures < 60
+    assert re.fullmatch(rf"only \d+ of {promised} pictures can be read", sample.note)
+    for frame, index in zip(sample.frames, sample.indices, strict=True):
+        np.testing.assert_array_equal(frame, truth[index])
+
+
+@pytest.mark.parametrize(
     ("name", "codec", "note"),
     [
         ("damaged.mp4", "libx264", r"only \d+ of 60 pictures can be read"),

@@ -83,6 +83,8 @@ class Packet(NamedTuple):
     shown: bool
     """False for what an edit list cuts away: it is decoded but never shown."""
     sound: bool
+    duration: int = 0
+    """In the units of `pts`; 0 where the file doesn't tell."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,8 @@ class Survey:
     pixel_aspect: float
     """Width of a pixel over its height; 0 where the container doesn't tell."""
     missing: int
-    """Number of packets that a file which breaks off had promised beyond those there are."""
+    """Number of packets that a file which breaks off had promised beyond those there are; about, if
+    it promised a length."""
 
     @cached_property
     def shown(self) -> int:
@@ -180,13 +183,16 @@ def _list(
             raise VideoError(f"{path.name} is encrypted; decrypt it first")
         # The next packet is often the rest of one that began before the gap.
         sound = not (packet.is_corrupt or after_gap)
-        packets.append(Packet(packet.pts, packet.is_keyframe, not packet.is_discard, sound))
+        shown = not packet.is_discard
+        packets.append(Packet(packet.pts, packet.is_keyframe, shown, sound, packet.duration or 0))
         after_gap = False
         size += packet.size + PACKET_BYTES
         if kept is not None and size <= KEPT_BYTES:
             kept.append(packet)
         else:
             kept = None
+    if after_gap:
+        packets[-1] = packets[-1]._replace(sound=False)
     return packets, kept
 
 
@@ -194,22 +200,38 @@ def _survey(
     path: Path, container: InputContainer, stream: VideoStream, packets: Sequence[Packet]
 ) -> Survey:
     decoder = stream.codec_context
-    rate = stream.average_rate or stream.guessed_rate
+    rate = float(stream.average_rate or stream.guessed_rate or DEFAULT_RATE)
     survey = Survey(
         packets=packets,
         container=container.format.name,
         codec=decoder.codec.canonical_name,
-        rate=float(rate) if rate else DEFAULT_RATE,
+        rate=rate,
         time_base=cast("Fraction", stream.time_base),
         width=decoder.width,
         height=decoder.height,
         pixel_aspect=float(stream.sample_aspect_ratio or 0),
-        # Of a whole file, an edit list may hide packets that the header counts.
-        missing=0 if all(p.sound for p in packets) else max(0, stream.frames - len(packets)),
+        missing=_missing(stream, packets, rate),
     )
     if not survey.shown:
         raise VideoError(f"{path.name} has a video stream without any picture")
     return survey
+
+
+def _missing(stream: VideoStream, packets: Sequence[Packet], rate: float) -> int:
+    """Return how many packets the header promises beyond those there are."""
+    # Of a whole file, an edit list may hide packets that the header counts.
+    if not all(packet.sound for packet in packets) and stream.frames:
+        return max(0, stream.frames - len(packets))
+    # Matroska tells how long a stream is, and ends without an error wherever the file does.
+    hours, _, rest = stream.metadata.get("DURATION", "").partition(":")
+    minutes, _, seconds = rest.partition(":")
+    try:
+        length = 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+    except ValueError:
+        return 0
+    end = max(((p.pts or 0) + p.duration for p in packets), default=0)
+    lacking = (length - float(end * cast("Fraction", stream.time_base))) * rate
+    return round(lacking) if lacking > 1 else 0
 
 
 def _open(path: Path, briefly: bool = False) -> InputContainer:
