@@ -74,6 +74,7 @@ FULL: dict[str, dict[str, Any]] = {
     },
     "odd_size.avi": {"codec": "mpeg4", "size": (97, 63)},
     "animation.gif": {"codec": "gif", "pix_fmt": "rgb8"},
+    "exif.mov": {"codec": "tiff", "pix_fmt": "rgb24"},
 }  # fmt: skip
 
 Render = Callable[..., Path]
@@ -549,6 +550,38 @@ def test_colours_that_cannot_be_converted_are_an_error_with_the_reason(
     path = render_clip(tmp_path / "a.mp4", **{"x264-params": "colormatrix=YCgCo"})
     with pytest.raises(VideoError, match=r"a\.mp4 has colours .*cannot be converted to RGB"):
         sample_frames(path, 9)
+
+
+def test_what_pyav_is_not_prepared_for_costs_one_video(
+    render_clip: Render, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("31 is not a valid Type")
+
+    monkeypatch.setattr(reader, "_as_shown", fail)
+    with pytest.raises(VideoError, match=r"a\.mp4 cannot be read: 31 is not a valid Type"):
+        sample_frames(render_clip(tmp_path / "a.mp4"), 9)
+
+
+@pytest.mark.parametrize("codec", ["libx265", "libvpx-vp9"])
+def test_the_packet_before_one_that_cannot_be_decoded_is_not_trusted(
+    codec: str, render_clip: Render, tmp_path: Path
+) -> None:
+    params = {"x265-params": X265} if codec == "libx265" else {"deadline": "realtime", "g": "12"}
+    path = render_clip(tmp_path / "a.mp4", codec=codec, **params)
+    truth = decode_all(path)
+    with av.open(path) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    data = bytearray(path.read_bytes())
+    # From the second half of one packet to the end of the next all is noise.
+    start = data.index(bytes(packets[30])) + packets[30].size // 2
+    end = data.index(bytes(packets[31])) + packets[31].size
+    data[start:end] = np.random.default_rng(0).bytes(end - start)
+    path.write_bytes(data)
+    sample = sample_frames(path, 60)
+    assert 12 < sample.pictures < 60
+    for frame in sample.frames:
+        assert any(np.array_equal(frame, picture) for picture in truth)
 
 
 def test_a_single_damaged_picture_is_an_error(render_clip: Render, tmp_path: Path) -> None:

@@ -165,7 +165,13 @@ def open_video(path: Path, *, briefly: bool = False, strict: bool = False) -> It
         if strict:
             stream.codec_context.options = DECODER_OPTIONS | STRICT
         packets, kept = _list(path, container, stream)
-        yield Video(path, stream, _survey(path, container, stream, packets), kept)
+        try:
+            yield Video(path, stream, _survey(path, container, stream, packets), kept)
+        except MemoryError:
+            raise
+        except (ValueError, LookupError, av.error.FFmpegError) as error:
+            # What PyAV was not prepared for is to cost one video and not the run.
+            raise VideoError(f"{path.name} cannot be read: {error}") from error
 
 
 def _list(
@@ -191,9 +197,7 @@ def _list(
             kept.append(packet)
         else:
             kept = None
-    if after_gap:
-        packets[-1] = packets[-1]._replace(sound=False)
-    return packets, kept
+    return (_with_doubtful_end(packets) if after_gap else packets), kept
 
 
 def _survey(
@@ -201,8 +205,9 @@ def _survey(
 ) -> Survey:
     decoder = stream.codec_context
     rate = float(stream.average_rate or stream.guessed_rate or DEFAULT_RATE)
+    missing = _missing(stream, packets, rate)
     survey = Survey(
-        packets=packets,
+        packets=_with_doubtful_end(packets) if missing else packets,
         container=container.format.name,
         codec=decoder.codec.canonical_name,
         rate=rate,
@@ -210,11 +215,16 @@ def _survey(
         width=decoder.width,
         height=decoder.height,
         pixel_aspect=float(stream.sample_aspect_ratio or 0),
-        missing=_missing(stream, packets, rate),
+        missing=missing,
     )
     if not survey.shown:
         raise VideoError(f"{path.name} has a video stream without any picture")
     return survey
+
+
+def _with_doubtful_end(packets: Sequence[Packet]) -> list[Packet]:
+    """Return packets with the last as not sound, as where a file breaks off in the midst of it."""
+    return [*packets[:-1], packets[-1]._replace(sound=False)]
 
 
 def _missing(stream: VideoStream, packets: Sequence[Packet], rate: float) -> int:

@@ -69,6 +69,10 @@ SKIPPABLE = frozenset(["h264", "mpeg1video", "mpeg2video"])
 """Codecs that mark pictures to which nothing refers beyond doubt. In HEVC the mark speaks of a
 picture's own temporal layer only."""
 
+UNAWARE = frozenset(["hevc", "vp8", "vp9", "av1"])
+"""Codecs whose decoders notice damage where a packet begins, but hardly within one. It mostly
+begins within one, so the packet before the first that fails isn't trusted either."""
+
 DELIMITED = frozenset(["mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flv"])
 """Containers that store where a packet ends. In the others a damaged beginning makes a packet
 part of the one before, which only decoding that one reveals."""
@@ -306,6 +310,8 @@ def _sample_in_full(video: Video, count: int, choose: Choose, prepare: Prepare |
             if frame is None or frame.is_corrupt:
                 damaged.add(number)
             if frame is None:
+                if survey.codec in UNAWARE:
+                    damaged.add(number - 1)
                 continue
             if len(shown) in convert:
                 images[len(shown)] = _rgb(video, frame, reformatter, prepare)
@@ -606,8 +612,12 @@ def _rgb(
 
 def _as_shown(image: Image, frame: av.VideoFrame) -> Image:
     """Return a picture turned and mirrored as the frame's display matrix says."""
-    # PyAV's own types know of motion vectors alone.
-    side_data = cast("Mapping[str, bytes]", frame.side_data)
+    try:
+        # PyAV's own types know of motion vectors alone.
+        side_data = cast("Mapping[str, bytes]", frame.side_data)
+    except ValueError:
+        # PyAV gives none where it doesn't know the kind of one, such as Exif.
+        return np.rot90(image, round(frame.rotation / 90))
     if "DISPLAYMATRIX" not in side_data:
         return image
     # x' = right * x + across * y and y' = along * x + down * y; the rest doesn't matter here.
