@@ -160,18 +160,18 @@ def open_video(path: Path, *, briefly: bool = False, strict: bool = False) -> It
     Raises:
         VideoError: If the file holds no video that can be read.
     """
-    with _open(path, briefly) as container:
-        stream = _video_stream(container, path)
-        if strict:
-            stream.codec_context.options = DECODER_OPTIONS | STRICT
-        packets, kept = _list(path, container, stream)
-        try:
+    try:
+        with _open(path, briefly) as container:
+            stream = _video_stream(container, path)
+            if strict:
+                stream.codec_context.options = DECODER_OPTIONS | STRICT
+            packets, kept = _list(path, container, stream)
             yield Video(path, stream, _survey(path, container, stream, packets), kept)
-        except MemoryError:
-            raise
-        except (ValueError, LookupError, av.error.FFmpegError) as error:
-            # What PyAV was not prepared for is to cost one video and not the run.
-            raise VideoError(f"{path.name} cannot be read: {error}") from error
+    except MemoryError:
+        raise
+    except (ValueError, LookupError, av.error.FFmpegError) as error:
+        # What PyAV was not prepared for is to cost one video and not the run.
+        raise VideoError(f"{path.name} cannot be read: {error}") from error
 
 
 def _list(
