@@ -611,6 +611,17 @@ def test_what_is_no_video_is_an_error_with_the_reason(
         read(tmp_path / name)
 
 
+def test_a_file_that_breaks_off_before_its_first_picture(
+    render_clip: Render, tmp_path: Path
+) -> None:
+    path = render_clip(tmp_path / "a.mkv")
+    data = path.read_bytes()
+    cluster = data.index(b"\x1f\x43\xb6\x75")
+    path.write_bytes(data[: cluster + 40])
+    with pytest.raises(VideoError, match=r"a\.mkv has a video stream without any picture"):
+        sample_frames(path, 9)
+
+
 def test_a_file_without_its_end_that_says_where_pictures_lie(
     render_clip: Render, tmp_path: Path
 ) -> None:

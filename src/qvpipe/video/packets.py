@@ -1,5 +1,6 @@
 """The packets of a video file: opened, listed, and given again, without any being decoded."""
 
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -60,6 +61,9 @@ PACKET_BYTES = 1024
 MAX_GAPS = 1000
 """So often is a file read on behind a place that FFmpeg cannot read. In a transport stream, each
 attempt goes 64 KB ahead."""
+
+MATROSKA_LENGTH = re.compile(r"(\d{1,6}):(\d\d):(\d\d\.\d+)")
+"""Hours, minutes and seconds."""
 
 DECODE_NOTHING = {"skip_frame": "all"}
 """Opens a file without decoding its first pictures, which FFmpeg does to learn what is then
@@ -205,7 +209,7 @@ def _survey(
 ) -> Survey:
     decoder = stream.codec_context
     rate = float(stream.average_rate or stream.guessed_rate or DEFAULT_RATE)
-    missing = _missing(stream, packets, rate)
+    missing = _missing(container, stream, packets, rate)
     survey = Survey(
         packets=_with_doubtful_end(packets) if missing else packets,
         container=container.format.name,
@@ -224,21 +228,21 @@ def _survey(
 
 def _with_doubtful_end(packets: Sequence[Packet]) -> list[Packet]:
     """Return packets with the last as not sound, as where a file breaks off in the midst of it."""
-    return [*packets[:-1], packets[-1]._replace(sound=False)]
+    return [*packets[:-1], *(last._replace(sound=False) for last in packets[-1:])]
 
 
-def _missing(stream: VideoStream, packets: Sequence[Packet], rate: float) -> int:
+def _missing(
+    container: InputContainer, stream: VideoStream, packets: Sequence[Packet], rate: float
+) -> int:
     """Return how many packets the header promises beyond those there are."""
     # Of a whole file, an edit list may hide packets that the header counts.
     if not all(packet.sound for packet in packets) and stream.frames:
         return max(0, stream.frames - len(packets))
-    # Matroska tells how long a stream is, and ends without an error wherever the file does.
-    hours, _, rest = stream.metadata.get("DURATION", "").partition(":")
-    minutes, _, seconds = rest.partition(":")
-    try:
-        length = 3600 * int(hours) + 60 * int(minutes) + float(seconds)
-    except ValueError:
+    # A Matroska file that breaks off ends like a whole one, but says how long its streams are.
+    stated = MATROSKA_LENGTH.fullmatch(stream.metadata.get("DURATION", ""))
+    if "matroska" not in container.format.name or stated is None:
         return 0
+    length = 3600 * int(stated[1]) + 60 * int(stated[2]) + float(stated[3])
     end = max(((p.pts or 0) + p.duration for p in packets), default=0)
     lacking = (length - float(end * cast("Fraction", stream.time_base))) * rate
     return round(lacking) if lacking > 1 else 0
