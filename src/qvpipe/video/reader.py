@@ -36,16 +36,13 @@ from qvpipe.video.packets import (
     header_length_s,
     open_video,
 )
-from qvpipe.video.stills import image_format, read_image
+from qvpipe.video.stills import Image, image_format, read_image
 
 __all__ = ["ENDINGS", "Image", "Probe", "Sample", "VideoError", "positions", "probe"]
 __all__ += ["promised_length_s", "sample_frames"]
 
 ENDINGS = VIDEO_ENDINGS | IMAGE_ENDINGS
 """How the names of files end that are taken for videos and images, in lower case."""
-
-Image = npt.NDArray[np.uint8]
-"""A picture, [height, width, 3], RGB."""
 
 Sampling = Literal["even", "keyframe"]
 Decoder = Literal["pyav", "decord"]
