@@ -2,7 +2,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
@@ -74,6 +74,7 @@ FULL: dict[str, dict[str, Any]] = {
     },
     "odd_size.avi": {"codec": "mpeg4", "size": (97, 63)},
     "animation.gif": {"codec": "gif", "pix_fmt": "rgb8"},
+    "exif.mov": {"codec": "tiff", "pix_fmt": "rgb24"},
 }  # fmt: skip
 
 Render = Callable[..., Path]
@@ -370,6 +371,34 @@ def test_pictures_that_an_edit_list_hides_do_not_count(
     assert probe(path).frames == 40
 
 
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.mkv", "libx264"), ("a.mp4", "libx264"), ("a.mkv", "mpeg2video")]
+)
+@pytest.mark.parametrize(
+    "how", [{"in_stored_order": True}, {"lost": [20, 21, 22, 33]}, {"lost": [12, 24, 36]}]
+)
+def test_times_that_are_not_in_the_order_of_the_pictures(
+    name: str, codec: str, how: dict[str, Any], render_clip: Render, tmp_path: Path
+) -> None:
+    whole = render_clip(tmp_path / "whole.mp4", codec=codec, bf="2", g="12", sc_threshold="0")
+    path = remux(whole, tmp_path / name, **how)
+    for count in (9, 27):
+        assert_true(path, sample_frames(path, count), count)
+
+
+def test_a_stream_that_changes_its_size_is_decoded_in_full(
+    render_clip: Render, tmp_path: Path
+) -> None:
+    how: dict[str, Any] = {"codec": "mpeg2video", "bf": "2", "g": "12"}
+    first = render_clip(tmp_path / "first.mpeg", size=(96, 64), **how)
+    second = render_clip(tmp_path / "second.mpeg", size=(128, 64), **how)
+    later = remux(second, tmp_path / "later.mpeg", earlier_s=-5)
+    path = tmp_path / "both.mpeg"
+    path.write_bytes(first.read_bytes() + later.read_bytes())
+    # As the size changes, the decoder loses a picture that it has not shown yet.
+    assert sample_frames(path, 9).pictures == len(decode_all(path)) < 120
+
+
 def test_damage_reaches_as_far_as_pictures_refer() -> None:
     keys = {0, 4, 8}
     packets = [Packet(pts=0, key=i in keys, shown=True, sound=True) for i in range(10)]
@@ -430,6 +459,21 @@ def test_a_file_that_breaks_off_gives_what_is_there(render_clip: Render, tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("name", "codec", "promised"), [("a.mkv", "libx264", r"60"), ("a.rm", "rv20", r"\d+")]
+)
+def test_a_stream_without_a_number_of_pictures_that_breaks_off(
+    name: str, codec: str, promised: str, render_clip: Render, tmp_path: Path
+) -> None:
+    whole = render_clip(tmp_path / name, codec=codec, g="12", bf="0")
+    truth = decode_all(whole)
+    sample = sample_frames(cut(whole, tmp_path / f"cut_{name}", 0.6), 9)
+    assert 9 < sample.pictures < 60
+    assert re.fullmatch(rf"only \d+ of {promised} pictures can be read", sample.note)
+    for frame, index in zip(sample.frames, sample.indices, strict=True):
+        np.testing.assert_array_equal(frame, truth[index])
+
+
+@pytest.mark.parametrize(
     ("name", "codec", "note"),
     [
         ("damaged.mp4", "libx264", r"only \d+ of 60 pictures can be read"),
@@ -482,6 +526,64 @@ def test_damage_that_hides_what_refers_to_a_picture_is_noticed(
         assert any(np.array_equal(frame, picture) for picture in truth)
 
 
+@pytest.mark.parametrize("codec", ["libx264", "mpeg2video"])
+def test_what_lies_behind_a_hole_is_read(codec: str, render_clip: Render, tmp_path: Path) -> None:
+    path = render_clip(tmp_path / "a.ts", codec=codec, bf="2", g="12", threads="1")
+    truth = decode_all(path)
+    data = path.read_bytes()
+    middle = len(data) // 376 * 188
+    path.write_bytes(data[:middle] + bytes(300_000) + data[middle + 1880 :])
+    sample = sample_frames(path, 60)
+    assert 30 < sample.pictures < 60
+    assert re.fullmatch(r"only \d+ of \d+ pictures can be read;.*", sample.note)
+    found = [
+        next((k for k, picture in enumerate(truth) if np.array_equal(frame, picture)), None)
+        for frame in sample.frames
+    ]
+    assert None not in found
+    assert found[-1] == len(truth) - 1
+
+
+def test_colours_that_cannot_be_converted_are_an_error_with_the_reason(
+    render_clip: Render, tmp_path: Path
+) -> None:
+    path = render_clip(tmp_path / "a.mp4", **{"x264-params": "colormatrix=YCgCo"})
+    with pytest.raises(VideoError, match=r"a\.mp4 has colours .*cannot be converted to RGB"):
+        sample_frames(path, 9)
+
+
+def test_what_pyav_is_not_prepared_for_costs_one_video(
+    render_clip: Render, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("31 is not a valid Type")
+
+    monkeypatch.setattr(reader, "_as_shown", fail)
+    with pytest.raises(VideoError, match=r"a\.mp4 cannot be read: 31 is not a valid Type"):
+        sample_frames(render_clip(tmp_path / "a.mp4"), 9)
+
+
+@pytest.mark.parametrize("codec", ["libx265", "libvpx-vp9"])
+def test_the_packet_before_one_that_cannot_be_decoded_is_not_trusted(
+    codec: str, render_clip: Render, tmp_path: Path
+) -> None:
+    params = {"x265-params": X265} if codec == "libx265" else {"deadline": "realtime", "g": "12"}
+    path = render_clip(tmp_path / "a.mp4", codec=codec, **params)
+    truth = decode_all(path)
+    with av.open(path) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    data = bytearray(path.read_bytes())
+    # From the second half of one packet to the end of the next all is noise.
+    start = data.index(bytes(packets[30])) + packets[30].size // 2
+    end = data.index(bytes(packets[31])) + packets[31].size
+    data[start:end] = np.random.default_rng(0).bytes(end - start)
+    path.write_bytes(data)
+    sample = sample_frames(path, 60)
+    assert 12 < sample.pictures < 60
+    for frame in sample.frames:
+        assert any(np.array_equal(frame, picture) for picture in truth)
+
+
 def test_a_single_damaged_picture_is_an_error(render_clip: Render, tmp_path: Path) -> None:
     path = render_clip(tmp_path / "a.mpeg", codec="mpeg2video", frames=1)
     data = path.read_bytes()
@@ -507,6 +609,17 @@ def test_what_is_no_video_is_an_error_with_the_reason(
         (tmp_path / name).write_bytes(content)
     with pytest.raises(VideoError, match=reason):
         read(tmp_path / name)
+
+
+def test_a_file_that_breaks_off_before_its_first_picture(
+    render_clip: Render, tmp_path: Path
+) -> None:
+    path = render_clip(tmp_path / "a.mkv")
+    data = path.read_bytes()
+    cluster = data.index(b"\x1f\x43\xb6\x75")
+    path.write_bytes(data[: cluster + 40])
+    with pytest.raises(VideoError, match=r"a\.mkv has a video stream without any picture"):
+        sample_frames(path, 9)
 
 
 def test_a_file_without_its_end_that_says_where_pictures_lie(
@@ -605,18 +718,38 @@ def keyframes(path: Path) -> list[int]:
     return [index for index, packet in enumerate(packets) if packet.is_keyframe]
 
 
-def remux(source: Path, path: Path, first: int = 0, earlier_s: float = 0.0, **options: str) -> Path:
-    """Copy the packets of a video from number `first` on, shown `earlier_s` seconds earlier."""
+def remux(
+    source: Path,
+    path: Path,
+    first: int = 0,
+    earlier_s: float = 0.0,
+    lost: Collection[int] = (),
+    in_stored_order: bool = False,
+    **options: str,
+) -> Path:
+    """Copy the packets of a video.
+
+    Args:
+        source: The video.
+        path: Where to.
+        first: Number of the packet to begin with.
+        earlier_s: By how many seconds the copy is shown earlier.
+        lost: Numbers of packets that are left out.
+        in_stored_order: Whether the packets' times are to say that none is reordered.
+        options: Of the container.
+    """
     with av.open(source) as old, av.open(path, "w", options=options) as new:
         stream = old.streams.video[0]
         copy = new.add_stream_from_template(stream)
         for number, packet in enumerate(old.demux(stream)):
-            if packet.size and number >= first:
+            if packet.size and number >= first and number not in lost:
                 assert packet.pts is not None
                 assert packet.dts is not None
                 assert packet.time_base is not None
                 packet.pts -= round(earlier_s / packet.time_base)
                 packet.dts -= round(earlier_s / packet.time_base)
+                if in_stored_order:
+                    packet.pts = packet.dts
                 packet.stream = copy
                 new.mux(packet)
     return path

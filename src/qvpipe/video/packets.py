@@ -1,5 +1,6 @@
 """The packets of a video file: opened, listed, and given again, without any being decoded."""
 
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -57,6 +58,13 @@ KEPT_BYTES = 64 * 2**20
 PACKET_BYTES = 1024
 """What an empty packet takes in memory, roughly."""
 
+MAX_GAPS = 1000
+"""So often is a file read on behind a place that FFmpeg cannot read. In a transport stream, each
+attempt goes 64 KB ahead."""
+
+MATROSKA_LENGTH = re.compile(r"(\d{1,6}):(\d\d):(\d\d\.\d+)")
+"""Hours, minutes and seconds."""
+
 DECODE_NOTHING = {"skip_frame": "all"}
 """Opens a file without decoding its first pictures, which FFmpeg does to learn what is then
 learned from the packets. It takes as long as a tenth of all the work on a short clip."""
@@ -79,6 +87,8 @@ class Packet(NamedTuple):
     shown: bool
     """False for what an edit list cuts away: it is decoded but never shown."""
     sound: bool
+    duration: int = 0
+    """In the units of `pts`; 0 where the file doesn't tell."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +105,8 @@ class Survey:
     pixel_aspect: float
     """Width of a pixel over its height; 0 where the container doesn't tell."""
     missing: int
-    """Number of packets that a file which breaks off had promised beyond those there are."""
+    """Number of packets that a file which breaks off had promised beyond those there are; about, if
+    it promised a length."""
 
     @cached_property
     def shown(self) -> int:
@@ -125,7 +136,9 @@ class Video:
             return
         # Not by seeking back, which skips what an edit list hides.
         with _open(self.path) as container:
-            yield from _demux(container, _video_stream(container, self.path))
+            for packet in _demux(container, _video_stream(container, self.path)):
+                if packet is not None:
+                    yield packet
 
 
 def header_length_s(path: Path) -> float:
@@ -151,12 +164,18 @@ def open_video(path: Path, *, briefly: bool = False, strict: bool = False) -> It
     Raises:
         VideoError: If the file holds no video that can be read.
     """
-    with _open(path, briefly) as container:
-        stream = _video_stream(container, path)
-        if strict:
-            stream.codec_context.options = DECODER_OPTIONS | STRICT
-        packets, kept = _list(path, container, stream)
-        yield Video(path, stream, _survey(path, container, stream, packets), kept)
+    try:
+        with _open(path, briefly) as container:
+            stream = _video_stream(container, path)
+            if strict:
+                stream.codec_context.options = DECODER_OPTIONS | STRICT
+            packets, kept = _list(path, container, stream)
+            yield Video(path, stream, _survey(path, container, stream, packets), kept)
+    except MemoryError:
+        raise
+    except (ValueError, LookupError, av.error.FFmpegError) as error:
+        # What PyAV was not prepared for is to cost one video and not the run.
+        raise VideoError(f"{path.name} cannot be read: {error}") from error
 
 
 def _list(
@@ -165,40 +184,68 @@ def _list(
     packets: list[Packet] = []
     kept: list[DataPacket] | None = []
     size = 0
+    after_gap = False
     for packet in _demux(container, stream):
+        if packet is None:
+            after_gap = bool(packets)
+            continue
         if not packets and packet.has_sidedata("encryption_info"):
             raise VideoError(f"{path.name} is encrypted; decrypt it first")
-        packets.append(
-            Packet(packet.pts, packet.is_keyframe, not packet.is_discard, not packet.is_corrupt)
-        )
+        # The next packet is often the rest of one that began before the gap.
+        sound = not (packet.is_corrupt or after_gap)
+        shown = not packet.is_discard
+        packets.append(Packet(packet.pts, packet.is_keyframe, shown, sound, packet.duration or 0))
+        after_gap = False
         size += packet.size + PACKET_BYTES
         if kept is not None and size <= KEPT_BYTES:
             kept.append(packet)
         else:
             kept = None
-    return packets, kept
+    return (_with_doubtful_end(packets) if after_gap else packets), kept
 
 
 def _survey(
     path: Path, container: InputContainer, stream: VideoStream, packets: Sequence[Packet]
 ) -> Survey:
     decoder = stream.codec_context
-    rate = stream.average_rate or stream.guessed_rate
+    rate = float(stream.average_rate or stream.guessed_rate or DEFAULT_RATE)
+    missing = _missing(container, stream, packets, rate)
     survey = Survey(
-        packets=packets,
+        packets=_with_doubtful_end(packets) if missing else packets,
         container=container.format.name,
         codec=decoder.codec.canonical_name,
-        rate=float(rate) if rate else DEFAULT_RATE,
+        rate=rate,
         time_base=cast("Fraction", stream.time_base),
         width=decoder.width,
         height=decoder.height,
         pixel_aspect=float(stream.sample_aspect_ratio or 0),
-        # Of a whole file, an edit list may hide packets that the header counts.
-        missing=0 if all(p.sound for p in packets) else max(0, stream.frames - len(packets)),
+        missing=missing,
     )
     if not survey.shown:
         raise VideoError(f"{path.name} has a video stream without any picture")
     return survey
+
+
+def _with_doubtful_end(packets: Sequence[Packet]) -> list[Packet]:
+    """Return packets with the last as not sound, as where a file breaks off in the midst of it."""
+    return [*packets[:-1], *(last._replace(sound=False) for last in packets[-1:])]
+
+
+def _missing(
+    container: InputContainer, stream: VideoStream, packets: Sequence[Packet], rate: float
+) -> int:
+    """Return how many packets the header promises beyond those there are."""
+    # Of a whole file, an edit list may hide packets that the header counts.
+    if not all(packet.sound for packet in packets) and stream.frames:
+        return max(0, stream.frames - len(packets))
+    # A Matroska file that breaks off ends like a whole one, but says how long its streams are.
+    stated = MATROSKA_LENGTH.fullmatch(stream.metadata.get("DURATION", ""))
+    if "matroska" not in container.format.name or stated is None:
+        return 0
+    length = 3600 * int(stated[1]) + 60 * int(stated[2]) + float(stated[3])
+    end = max(((p.pts or 0) + p.duration for p in packets), default=0)
+    lacking = (length - float(end * cast("Fraction", stream.time_base))) * rate
+    return round(lacking) if lacking > 1 else 0
 
 
 def _open(path: Path, briefly: bool = False) -> InputContainer:
@@ -259,13 +306,17 @@ def _video_stream(container: InputContainer, path: Path) -> VideoStream:
     return stream
 
 
-def _demux(container: InputContainer, stream: VideoStream) -> Iterator[DataPacket]:
-    """Yield the packets of a stream; a file that breaks off ends with its last whole packet."""
-    try:
-        for packet in container.demux(stream):
-            if packet.size:
-                yield packet
-    except MemoryError:
-        raise
-    except (OSError, av.error.FFmpegError):
-        return
+def _demux(container: InputContainer, stream: VideoStream) -> "Iterator[DataPacket | None]":
+    """Yield the packets of a stream, and None for a place that could not be read.
+
+    A file that breaks off ends with its last whole packet.
+    """
+    for _ in range(MAX_GAPS):
+        try:
+            yield from (packet for packet in container.demux(stream) if packet.size)
+        except MemoryError:
+            raise
+        except (OSError, av.error.FFmpegError):
+            yield None
+        else:
+            return

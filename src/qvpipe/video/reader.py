@@ -36,16 +36,13 @@ from qvpipe.video.packets import (
     header_length_s,
     open_video,
 )
-from qvpipe.video.stills import image_format, read_image
+from qvpipe.video.stills import Image, image_format, read_image
 
 __all__ = ["ENDINGS", "Image", "Probe", "Sample", "VideoError", "positions", "probe"]
 __all__ += ["promised_length_s", "sample_frames"]
 
 ENDINGS = VIDEO_ENDINGS | IMAGE_ENDINGS
 """How the names of files end that are taken for videos and images, in lower case."""
-
-Image = npt.NDArray[np.uint8]
-"""A picture, [height, width, 3], RGB."""
 
 Sampling = Literal["even", "keyframe"]
 Decoder = Literal["pyav", "decord"]
@@ -68,6 +65,10 @@ can be wrong without looking so."""
 SKIPPABLE = frozenset(["h264", "mpeg1video", "mpeg2video"])
 """Codecs that mark pictures to which nothing refers beyond doubt. In HEVC the mark speaks of a
 picture's own temporal layer only."""
+
+UNAWARE = frozenset(["hevc", "vp8", "vp9", "av1"])
+"""Codecs whose decoders notice damage where a packet begins, but hardly within one. It mostly
+begins within one, so the packet before the first that fails isn't trusted either."""
 
 DELIMITED = frozenset(["mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flv"])
 """Containers that store where a packet ends. In the others a damaged beginning makes a packet
@@ -258,19 +259,24 @@ def _sample_where_needed(
     wanted = {order[index] for index in indices}
     runs = _runs(packets, wanted)
     _allow_reordering(video, runs)
+    optional = _optional(survey, runs) - wanted
     found: dict[int, Image] = {}
+    decoded: list[int] = []
+    sizes: set[tuple[int, int]] = set()
     reformatter = VideoReformatter()
-    for number, frame in _decode(video, runs, _optional(survey, runs) - wanted):
+    for number, frame in _decode(video, runs, optional):
         if frame is None:
             return None
-        if frame.is_corrupt and not _leads(packets, runs, number):
+        if _leads(packets, runs, number):
+            continue
+        if frame.is_corrupt or frame.pts != packets[number].pts:
             return None
+        decoded.append(number)
+        sizes.add((frame.width, frame.height))
         if number in wanted:
-            if frame.pts != packets[number].pts:
-                return None
-            found[number] = _rgb(frame, reformatter, prepare)
+            found[number] = _rgb(video, frame, reformatter, prepare)
             turned = frame.rotation % 180 != 0
-    if found.keys() != wanted:
+    if len(sizes) != 1 or not _as_expected(packets, runs, optional, decoded):
         return None
     return assemble(
         [found[order[index]] for index in indices],
@@ -301,9 +307,11 @@ def _sample_in_full(video: Video, count: int, choose: Choose, prepare: Prepare |
             if frame is None or frame.is_corrupt:
                 damaged.add(number)
             if frame is None:
+                if survey.codec in UNAWARE:
+                    damaged.add(number - 1)
                 continue
             if len(shown) in convert:
-                images[len(shown)] = _rgb(frame, reformatter, prepare)
+                images[len(shown)] = _rgb(video, frame, reformatter, prepare)
                 turned = frame.rotation % 180 != 0
             shown.append(number)
             stamps.append(frame.pts)
@@ -442,6 +450,27 @@ def _optional(survey: Survey, runs: Sequence[_Run]) -> set[int]:
     return optional
 
 
+def _as_expected(
+    packets: Sequence[Packet],
+    runs: Sequence[_Run],
+    optional: Collection[int],
+    decoded: Sequence[int],
+) -> bool:
+    """Say whether all pictures of runs came out, in order of time.
+
+    Otherwise the packets' times are wrong, or packets are missing in between, which a decoder may
+    not notice: it gives other pictures then, or drops some, when it comes from further ahead.
+    """
+    expected = {
+        number
+        for run in runs
+        for number in range(run.first, run.last + 1)
+        if packets[number].shown and not _leads(packets, runs, number)
+    }
+    in_order = all(_pts(packets[a]) < _pts(packets[b]) for a, b in itertools.pairwise(decoded))
+    return in_order and expected.difference(optional) <= set(decoded)
+
+
 def _leads(packets: Sequence[Packet], runs: Sequence[_Run], number: int) -> bool:
     """Say whether a picture is shown before the keyframe at which its run starts."""
     run = runs[bisect.bisect_right(runs, number, key=lambda run: run.first) - 1]
@@ -562,16 +591,30 @@ def seconds(stamps: Sequence[int | None], chosen: Sequence[int], survey: Survey)
     return [i / survey.rate for i in chosen]
 
 
-def _rgb(frame: av.VideoFrame, reformatter: VideoReformatter, prepare: Prepare | None) -> Image:
-    image = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+def _rgb(
+    video: Video, frame: av.VideoFrame, reformatter: VideoReformatter, prepare: Prepare | None
+) -> Image:
+    try:
+        image = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+    except MemoryError:
+        raise
+    except av.error.FFmpegError:
+        raise VideoError(
+            f"{video.path.name} has colours of a kind that cannot be converted to RGB "
+            f"({frame.format.name}, colour space {frame.colorspace}); convert it first"
+        ) from None
     shown = _as_shown(np.asarray(image, dtype=np.uint8), frame)
     return shown if prepare is None else prepare(np.ascontiguousarray(shown))
 
 
 def _as_shown(image: Image, frame: av.VideoFrame) -> Image:
     """Return a picture turned and mirrored as the frame's display matrix says."""
-    # PyAV's own types know of motion vectors alone.
-    side_data = cast("Mapping[str, bytes]", frame.side_data)
+    try:
+        # PyAV's own types know of motion vectors alone.
+        side_data = cast("Mapping[str, bytes]", frame.side_data)
+    except ValueError:
+        # PyAV gives none where it doesn't know the kind of one, such as Exif.
+        return np.rot90(image, round(frame.rotation / 90))
     if "DISPLAYMATRIX" not in side_data:
         return image
     # x' = right * x + across * y and y' = along * x + down * y; the rest doesn't matter here.

@@ -16,6 +16,7 @@ from PIL import ImageOps
 from qvpipe.video.packets import MAX_PIXELS, VideoError
 
 Image = npt.NDArray[np.uint8]
+"""A picture, [height, width, 3], RGB."""
 
 HEAD_BYTES = 12
 """How much of a file tells its format."""
