@@ -1,5 +1,5 @@
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import pytest
 import safetensors.torch
@@ -163,6 +163,22 @@ def test_half_precision_leaves_the_logits_apart() -> None:
         logits = network(pictures)
     assert logits.dtype == torch.float32
     assert len(logits.unique()) > 1900
+
+
+@pytest.mark.parametrize("head", ["linear", "ml_decoder"])
+def test_the_network_compiles_as_a_whole(head: Literal["linear", "ml_decoder"]) -> None:
+    """A break of the graph would cost its fusions, and raises here."""
+    settings = ModelSettings("frames", 32, "test_resnet", head=head, pretrained="none")
+    network = Network(settings, 4, "none").train()
+    network.lay_out(channels_last=True)
+    pictures = torch.randint(0, 256, (2, 2, 3, 32, 32), dtype=torch.uint8)
+    torch.manual_seed(0)
+    expected = network(pictures)
+    network.compile(fullgraph=True, backend="eager")
+    torch.manual_seed(0)
+    torch.testing.assert_close(network(pictures), expected)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert network(pictures).dtype == torch.float32
 
 
 @pytest.mark.parametrize("name", ["linear", "mlp"])

@@ -1,15 +1,23 @@
 import math
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 import torch
 
-from qvpipe.config import BceSettings, ModelSettings, TrainSettings
+from qvpipe.config import (
+    AslSettings,
+    BceSettings,
+    CbFocalSettings,
+    CeSettings,
+    ModelSettings,
+    TrainSettings,
+)
 from qvpipe.errors import QvpipeError
-from qvpipe.learning.evaluate import choose_device, predict_batches
-from qvpipe.learning.fit import Epoch, Fit, batch_sizes, fit
+from qvpipe.learning.evaluate import choose_device, choose_precision, predict_batches
+from qvpipe.learning.fit import Epoch, Fit, Work, batch_sizes, begin, fit, learn
 from qvpipe.learning.items import Items
-from qvpipe.learning.losses import bce
+from qvpipe.learning.losses import Loss, asl, bce, cb_focal, ce
 from qvpipe.learning.network import Network
 
 CPU = torch.device("cpu")
@@ -31,6 +39,36 @@ def train(recipe: TrainSettings, train_items: Items, valid_items: Items, seed: i
     torch.manual_seed(seed)
     network = Network(MODEL, 2, "none")
     return fit(network, train_items, valid_items, bce(BceSettings()), recipe, CPU, seed=seed)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "rmsprop"])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        bce(BceSettings(label_smoothing=0.1)),
+        asl(AslSettings()),
+        cb_focal(CbFocalSettings(), torch.ones(2, device="meta")),
+        ce(CeSettings()),
+    ],
+    ids=["bce", "asl", "cb_focal", "ce"],
+)
+def test_no_step_asks_the_device_for_a_value_or_leaves_it(
+    loss: Loss, optimizer: Literal["adamw", "rmsprop"]
+) -> None:
+    """Tensors on `meta` have no values, and mix with those of no other device."""
+    meta = torch.device("meta")
+    recipe = replace(
+        RECIPE, optimizer=optimizer, accumulate=2, clip_norm=1.0, mixup=0.4, rotate=10.0,
+        tile_shuffle=1.0, ema_decay=0.0,
+    )  # fmt: skip
+    work = Work(items(21, 1).to(meta), items(8, 2).to(meta), loss, recipe, meta, grid=2)
+    network = Network(MODEL, 2, "none").to(meta)
+    progress = begin(network, work)
+    steps: list[int] = []
+    total, lr = learn(network, progress, work, 1, steps.append)
+    assert total.is_meta
+    assert steps == [8, 8, 5]
+    assert 0 < lr < recipe.lr
 
 
 def test_the_best_epoch_is_the_most_accurate_one_where_a_task_has_accuracy() -> None:
@@ -182,3 +220,14 @@ def test_an_unknown_device_is_said() -> None:
     assert choose_device("cpu") == CPU
     with pytest.raises(QvpipeError, match=r"compute\.device: there is no device 'tpu'"):
         choose_device("tpu")
+
+
+def test_a_gpu_that_only_imitates_bfloat16_takes_float16(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = torch.device("cuda")
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation
+    )
+    assert choose_precision(gpu, "auto") == torch.float16
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
+    assert choose_precision(gpu, "auto") == torch.bfloat16
+    assert choose_precision(CPU, "auto") == torch.float32
