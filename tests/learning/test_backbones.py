@@ -91,6 +91,7 @@ def test_a_part_that_is_not_there_is_said() -> None:
         freeze(make_backbone("test_resnet", "none", 64), ["layr1"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["linear", "ml_decoder"])
 @pytest.mark.parametrize(
     ("name", "size"),
@@ -120,6 +121,7 @@ def test_a_step_through_every_kind_of_backbone(name: str, size: int, head: str) 
     assert missing == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["convnext_base", "dm_nfnet_f3", "swin_base_patch4_window7_224"])
 def test_a_step_of_large_backbones_without_their_memory(name: str) -> None:
     settings = ModelSettings(input="superimage", size=96, backbone=name, pretrained="none")
@@ -165,6 +167,7 @@ def test_half_precision_leaves_the_logits_apart() -> None:
     assert len(logits.unique()) > 1900
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["linear", "ml_decoder"])
 def test_the_network_compiles_as_a_whole(head: Literal["linear", "ml_decoder"]) -> None:
     """A break of the graph would cost its fusions, and raises here."""

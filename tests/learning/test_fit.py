@@ -41,14 +41,13 @@ def train(recipe: TrainSettings, train_items: Items, valid_items: Items, seed: i
     return fit(network, train_items, valid_items, bce(BceSettings()), recipe, CPU, seed=seed)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "rmsprop"])
 @pytest.mark.parametrize(
-    "loss",
+    ("loss", "optimizer"),
     [
-        bce(BceSettings(label_smoothing=0.1)),
-        asl(AslSettings()),
-        cb_focal(CbFocalSettings(), torch.ones(2, device="meta")),
-        ce(CeSettings()),
+        (bce(BceSettings(label_smoothing=0.1)), "adamw"),
+        (asl(AslSettings()), "rmsprop"),
+        (cb_focal(CbFocalSettings(), torch.ones(2, device="meta")), "adamw"),
+        (ce(CeSettings()), "adamw"),
     ],
     ids=["bce", "asl", "cb_focal", "ce"],
 )
@@ -61,13 +60,13 @@ def test_no_step_asks_the_device_for_a_value_or_leaves_it(
         RECIPE, optimizer=optimizer, accumulate=2, clip_norm=1.0, mixup=0.4, rotate=10.0,
         tile_shuffle=1.0, ema_decay=0.0,
     )  # fmt: skip
-    work = Work(items(21, 1).to(meta), items(8, 2).to(meta), loss, recipe, meta, grid=2)
+    work = Work(items(13, 1).to(meta), items(8, 2).to(meta), loss, recipe, meta, grid=2)
     network = Network(MODEL, 2, "none").to(meta)
     progress = begin(network, work)
     steps: list[int] = []
     total, lr = learn(network, progress, work, 1, steps.append)
     assert total.is_meta
-    assert steps == [8, 8, 5]
+    assert steps == [8, 5]
     assert 0 < lr < recipe.lr
 
 
@@ -83,10 +82,14 @@ def test_the_best_epoch_is_the_most_accurate_one_where_a_task_has_accuracy() -> 
     assert best(epoch(1, 0.8, accuracy=0.7), epoch(2, 0.9, accuracy=0.7)) == 2
 
 
-def test_it_learns_what_can_be_learned() -> None:
-    fitted = train(RECIPE, items(64, 1), items(32, 2))
-    assert fitted.best.map > 0.95
-    assert fitted.curve[-1].loss < fitted.curve[0].loss / 2
+@pytest.fixture(scope="module")
+def learned() -> Fit:
+    return train(replace(RECIPE, epochs=8), items(64, 1), items(32, 2))
+
+
+def test_it_learns_what_can_be_learned(learned: Fit) -> None:
+    assert learned.best.map > 0.95
+    assert learned.curve[-1].loss < learned.curve[0].loss / 2
 
 
 def test_a_handful_of_pictures_is_learned_by_heart() -> None:
@@ -101,21 +104,19 @@ def test_a_handful_of_pictures_is_learned_by_heart() -> None:
 
 
 def test_shuffled_labels_give_chance() -> None:
-    learned, judged = items(64, 1), items(200, 2)
+    told = items(64, 1)
     order = torch.randperm(64, generator=torch.Generator().manual_seed(5))
-    shuffled = Items(learned.pictures, learned.targets[order])
-    fitted = train(replace(RECIPE, epochs=4), shuffled, judged)
+    shuffled = Items(told.pictures, told.targets[order])
+    fitted = train(replace(RECIPE, epochs=4, ema_decay=0.0), shuffled, items(200, 2))
     assert fitted.curve[-1].map == pytest.approx(0.5, abs=0.12)
 
 
-def test_the_state_of_the_best_epoch_is_what_is_returned() -> None:
-    judged = items(32, 2)
-    fitted = train(RECIPE, items(64, 1), judged)
-    assert fitted.best.map == max(epoch.map for epoch in fitted.curve)
+def test_the_state_of_the_best_epoch_is_what_is_returned(learned: Fit) -> None:
+    assert learned.best.map == max(epoch.map for epoch in learned.curve)
     network = Network(MODEL, 2, "none")
-    network.load_state_dict(fitted.state)
-    again = predict_batches(network, judged.batches([torch.arange(32)], CPU), CPU)
-    torch.testing.assert_close(again, fitted.probabilities)
+    network.load_state_dict(learned.state)
+    again = predict_batches(network, items(32, 2).batches([torch.arange(32)], CPU), CPU)
+    torch.testing.assert_close(again, learned.probabilities)
 
 
 def test_weights_and_their_average_are_both_judged() -> None:

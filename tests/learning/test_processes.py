@@ -43,6 +43,7 @@ def undisturbed(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> d
     return weights(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("killed_at", [2, 8])
 def test_a_training_that_was_killed_ends_with_the_very_weights(
     killed_at: int, tmp_path: Path, undisturbed: dict[str, Tensor]
@@ -57,6 +58,7 @@ def test_a_training_that_was_killed_ends_with_the_very_weights(
     assert all(torch.equal(ended[name], value) for name, value in undisturbed.items())
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_does(tmp_path: Path, undisturbed: dict[str, Tensor]) -> None:
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     assert run(tmp_path / "weights", launcher=launcher) == 0
