@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -183,6 +184,38 @@ def test_the_same_seed_gives_the_same_weights() -> None:
     first, again, other = (train(recipe, items(24, 1), items(8, 2), seed) for seed in (0, 0, 1))
     assert all(torch.equal(first.state[name], again.state[name]) for name in first.state)
     assert any(not torch.equal(first.state[name], other.state[name]) for name in first.state)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        replace(RECIPE, epochs=2, schedule="cosine", amp="fp16"),
+        replace(RECIPE, epochs=2, schedule="constant", optimizer="rmsprop", mixup=0.4),
+    ],
+    ids=lambda recipe: recipe.schedule,
+)
+def test_a_training_that_was_stopped_goes_on_with_all_its_state(
+    recipe: TrainSettings, tmp_path: Path
+) -> None:
+    """Rates, moments and the scale of the loss; see test_processes.py for one that is killed."""
+
+    def run(resume: Path | None, last: int) -> Fit:
+        def stop(epoch: Epoch) -> None:
+            if epoch.number == last:
+                raise KeyboardInterrupt
+
+        torch.manual_seed(0)
+        network, loss = Network(MODEL, 2, "none"), bce(BceSettings())
+        return fit(
+            network, items(16, 1), items(8, 2), loss, recipe, CPU, resume=resume, on_epoch=stop
+        )
+
+    undisturbed = run(None, last=0)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "resume.pt", last=1)
+    ended = run(tmp_path / "resume.pt", last=0)
+    assert [epoch.loss for epoch in ended.curve] == [epoch.loss for epoch in undisturbed.curve]
+    assert all(torch.equal(ended.state[k], value) for k, value in undisturbed.state.items())
 
 
 def test_it_stops_when_nothing_gets_better() -> None:
