@@ -1,8 +1,10 @@
 """Train one member without one fold: what it sees of videos to a model and its predictions."""
 
 import argparse
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -60,7 +62,8 @@ def train(settings: Settings, member: str, fold: int) -> None:
     model, recipe = this.model, this.recipe
     videos = _videos(fold)
     held_out = (videos["fold"] == fold).to_numpy()
-    with joined(choose_device(settings.compute.device)) as (world, device):
+    chosen = choose_device(settings.compute.device)
+    with saying_what_needs_less_memory(member), joined(chosen) as (world, device):
         learned = _items(this, videos[~held_out], device)
         judged = _items(this, videos[held_out], device)
         torch.manual_seed(settings.seed)
@@ -106,6 +109,22 @@ def train(settings: Settings, member: str, fold: int) -> None:
         f"train: {member} fold {fold}: {len(learned)} videos learned, {len(judged)} judged, "
         f"mAP {fitted.best.map:.3f} in epoch {fitted.best.number} of {len(fitted.curve)}"
     )
+
+
+@contextlib.contextmanager
+def saying_what_needs_less_memory(member: str) -> Iterator[None]:
+    """Say of a GPU whose memory is too small what helps.
+
+    Raises:
+        QvpipeError: If it was too small for the block.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise QvpipeError(
+            f"the GPU has too little memory to train {member}; raise models.{member}.train."
+            "accumulate, set its checkpointing to true, or compute.cache to workers"
+        ) from error
 
 
 def train_at_once(settings: Settings, member: str, fold: int) -> None:
