@@ -1,15 +1,16 @@
 """What does each ingredient of the recipe gain? Trains with and without it on identical folds.
 
     python benchmarks/ablation.py prepare --out FOLDER [--videos 1500]
-    python benchmarks/ablation.py train --out FOLDER [--minutes 60] [--epochs 20] [--folds 5]
-        [--batch-size 16] [--frozen]
+    PYTHONPATH=src python benchmarks/ablation.py train --out FOLDER [--minutes 60] [--epochs 20]
+        [--folds 5] [--batch-size 16] [--variant NAME] [--frozen]
 
-`prepare` renders demo videos and takes them through the stages up to the super-images, into one
-file. `train` needs only that folder, PyTorch, timm, NumPy, OpenCV, scikit-learn and pandas. It
-keeps the predictions of every fold, so that it can be stopped at any moment and goes on, and ends
-when the minutes are over; the table shows what is there. On a CPU, a small version is
-`prepare --videos 150` and `train --epochs 8 --batch-size 8 --frozen`, where the early blocks of the
-backbone stay as they are.
+`prepare` renders demo videos and takes them through the stages up to the super-images, into two
+files: the pictures as JPEGs, and the weights to begin with. `train` needs only these, PyTorch,
+timm, NumPy, OpenCV, scikit-learn and pandas. It keeps the predictions of every fold, so that it can
+be stopped at any moment and goes on, and ends when the minutes are over; the table shows what is
+there. `--variant`, as often as wanted, trains that one alone, beside the baseline. On a CPU, a
+small version is `prepare --videos 150` and `train --epochs 8 --batch-size 8 --frozen`, where the
+early blocks of the backbone stay as they are.
 
 The table has the mean over folds with its SD, and the difference to the baseline of the pooled
 predictions with its 95 % interval by paired bootstrap over inspections. It says how much another
@@ -17,18 +18,22 @@ choice of videos could change the difference, and nothing of another seed of the
 """
 
 import argparse
+import io
 import itertools
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+import pandas as pd
 import safetensors.torch
 import timm
 import torch
@@ -47,9 +52,11 @@ from qvpipe.learning.items import Items
 from qvpipe.learning.losses import Loss, asl, bce, cb_focal
 from qvpipe.learning.metrics import Floats, mean_average_precision, paired_bootstrap
 from qvpipe.learning.network import Network
+from qvpipe.learning.targets import targets
 
 BACKBONE = "tf_efficientnet_lite0"
 FROZEN = ("conv_stem", "bn1", "blocks.0", "blocks.1", "blocks.2", "blocks.3")
+DATA = "data.zip"
 BASELINE = "super-images"
 ENSEMBLE = "both members together"
 
@@ -115,6 +122,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--variant", action="append", choices=VARIANTS, help="default: all")
     parser.add_argument("--frozen", action="store_true", help="train the late blocks alone")
     arguments = parser.parse_args()
     if arguments.what == "prepare":
@@ -127,7 +135,7 @@ def main() -> None:
             batch_size=arguments.batch_size,
             frozen=arguments.frozen,
         )
-        train(plan, arguments.minutes)
+        train(plan, arguments.minutes, {BASELINE, *(arguments.variant or VARIANTS)})
 
 
 def prepare(out: Path, videos: int) -> None:
@@ -135,8 +143,7 @@ def prepare(out: Path, videos: int) -> None:
     from qvpipe import files
     from qvpipe.inputs import frame_views, superimage_views
     from qvpipe.learning.backbones import BUNDLED
-    from qvpipe.learning.targets import targets
-    from qvpipe.video.images import decode_jpeg
+    from qvpipe.video.images import decode_jpeg, encode_jpeg
     from qvpipe.video.quality import by_video
     from qvpipe.video.store import unpack
 
@@ -155,42 +162,65 @@ def prepare(out: Path, videos: int) -> None:
     table = files.read_splits()
     cleaned = by_video(files.read_table(files.CLEAN))
     models = {model.input: model for model in settings.models.values()}
-    views = {
-        "superimage": [
-            superimage_views(
-                decode_jpeg(files.superimage(video).read_bytes()), models["superimage"]
-            )
-            for video in table["video"]
-        ],
-        "frames": [
-            frame_views(unpack(files.frames_zip(video)), cleaned[video], models["frames"])
-            for video in table["video"]
-        ],
-    }
-    np.savez(
-        out / "data.npz",
-        targets=targets(table["labels"], len(files.read_classes())),
-        folds=table["fold"].to_numpy(),
-        groups=table["group"].to_numpy(dtype=str),
-        superimage=np.stack(views["superimage"]),
-        frames=np.stack(views["frames"]),
-    )
+    with zipfile.ZipFile(out / DATA, "w") as archive:
+        for video in table["video"]:
+            views = {
+                "superimage": superimage_views(
+                    decode_jpeg(files.superimage(video).read_bytes()), models["superimage"]
+                ),
+                "frames": frame_views(
+                    unpack(files.frames_zip(video)), cleaned[video], models["frames"]
+                ),
+            }
+            for name, pictures in views.items():
+                for number, picture in enumerate(pictures):
+                    jpeg = encode_jpeg(picture, quality=92)
+                    archive.writestr(f"{name}/{video}/{number}.jpg", jpeg)
+        archive.writestr("classes.txt", "\n".join(files.read_classes()))
+        columns = ["video", "group", "fold", "labels"]
+        archive.writestr("videos.csv", table[columns].to_csv(index=False))
     whole = timm.create_model(BACKBONE)
     weights = {name: value.contiguous() for name, value in BUNDLED[BACKBONE](whole).items()}
     safetensors.torch.save_file(weights, out / "weights.safetensors")
-    print(f"{len(table)} videos in {out / 'data.npz'}")
+    print(f"{len(table)} videos in {out / DATA}")
 
 
-def train(plan: Plan, minutes: float) -> None:
-    """Train what is not there yet, a variant after the other, and print the table."""
-    with np.load(plan.out / "data.npz") as held:
-        pictures = {name: held[name] for name in ("superimage", "frames")}
-        data = Data(pictures, held["targets"], held["folds"], held["groups"])
+def read(path: Path) -> Data:
+    """Return what `prepare` made."""
+    with zipfile.ZipFile(path) as archive:
+        table = pd.read_csv(
+            io.BytesIO(archive.read("videos.csv")), dtype=str, keep_default_na=False
+        )
+        classes = archive.read("classes.txt").decode().splitlines()
+        names = archive.namelist()
+        pictures = {
+            kind: np.stack([decode(archive.read(name)) for name in names if name.startswith(kind)])
+            for kind in ("superimage", "frames")
+        }
+    return Data(
+        # Written video by video.
+        {kind: held.reshape(len(table), -1, *held.shape[1:]) for kind, held in pictures.items()},
+        targets(table["labels"], len(classes)),
+        table["fold"].to_numpy(dtype=int),
+        table["group"].to_numpy(dtype=str),
+    )
+
+
+def decode(jpeg: bytes) -> NDArray[np.uint8]:
+    """Return a picture, `[height, width, 3]`, RGB."""
+    picture = cv2.imdecode(np.frombuffer(jpeg, dtype=np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def train(plan: Plan, minutes: float, wanted: Collection[str]) -> None:
+    """Train what is wanted and not there yet, a variant after the other, and print the table."""
+    data = read(plan.out / DATA)
     device = choose_device("auto")
     start = time.perf_counter()
     for (name, variant), fold in itertools.product(VARIANTS.items(), range(plan.folds)):
         path = plan.path(name, fold)
-        if path.is_file():
+        if name not in wanted or path.is_file():
             continue
         if time.perf_counter() - start > 60 * minutes:
             print(f"the {minutes:g} minutes are over; the same command goes on", flush=True)
@@ -234,7 +264,7 @@ def _fit(
         Items(
             torch.from_numpy(pictures[part]).permute(0, 1, 4, 2, 3),
             torch.from_numpy(data.targets[part]).float(),
-        )
+        ).to(device)
         for part in (~held_out, held_out)
     )
     torch.manual_seed(fold)

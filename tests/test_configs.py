@@ -63,6 +63,7 @@ def test_every_setting_that_a_stage_depends_on_is_there(path: Path) -> None:
     assert [key for key in keys if "${key}" not in key and not has(given, key)] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "member"),
     [

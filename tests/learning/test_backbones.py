@@ -1,5 +1,5 @@
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import pytest
 import safetensors.torch
@@ -91,6 +91,7 @@ def test_a_part_that_is_not_there_is_said() -> None:
         freeze(make_backbone("test_resnet", "none", 64), ["layr1"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["linear", "ml_decoder"])
 @pytest.mark.parametrize(
     ("name", "size"),
@@ -120,6 +121,7 @@ def test_a_step_through_every_kind_of_backbone(name: str, size: int, head: str) 
     assert missing == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["convnext_base", "dm_nfnet_f3", "swin_base_patch4_window7_224"])
 def test_a_step_of_large_backbones_without_their_memory(name: str) -> None:
     settings = ModelSettings(input="superimage", size=96, backbone=name, pretrained="none")
@@ -163,6 +165,23 @@ def test_half_precision_leaves_the_logits_apart() -> None:
         logits = network(pictures)
     assert logits.dtype == torch.float32
     assert len(logits.unique()) > 1900
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head", ["linear", "ml_decoder"])
+def test_the_network_compiles_as_a_whole(head: Literal["linear", "ml_decoder"]) -> None:
+    """A break of the graph would cost its fusions, and raises here."""
+    settings = ModelSettings("frames", 32, "test_resnet", head=head, pretrained="none")
+    network = Network(settings, 4, "none").train()
+    network.lay_out(channels_last=True)
+    pictures = torch.randint(0, 256, (2, 2, 3, 32, 32), dtype=torch.uint8)
+    torch.manual_seed(0)
+    expected = network(pictures)
+    network.compile(fullgraph=True, backend="eager")
+    torch.manual_seed(0)
+    torch.testing.assert_close(network(pictures), expected)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert network(pictures).dtype == torch.float32
 
 
 @pytest.mark.parametrize("name", ["linear", "mlp"])

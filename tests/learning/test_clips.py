@@ -128,6 +128,7 @@ def test_video_swin_is_torchvisions(name: str) -> None:
     assert set(shapes) == {"head.weight", "head.bias"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "millions"), [("videomae_small", 22), ("videomae_base", 86), ("videomae_large", 304)]
 )

@@ -1,15 +1,24 @@
 import math
 from dataclasses import replace
+from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
 
-from qvpipe.config import BceSettings, ModelSettings, TrainSettings
+from qvpipe.config import (
+    AslSettings,
+    BceSettings,
+    CbFocalSettings,
+    CeSettings,
+    ModelSettings,
+    TrainSettings,
+)
 from qvpipe.errors import QvpipeError
-from qvpipe.learning.evaluate import choose_device, predict_batches
-from qvpipe.learning.fit import Epoch, Fit, batch_sizes, fit
+from qvpipe.learning.evaluate import choose_device, choose_precision, predict_batches
+from qvpipe.learning.fit import Epoch, Fit, Work, batch_sizes, begin, fit, learn
 from qvpipe.learning.items import Items
-from qvpipe.learning.losses import bce
+from qvpipe.learning.losses import Loss, asl, bce, cb_focal, ce
 from qvpipe.learning.network import Network
 
 CPU = torch.device("cpu")
@@ -33,6 +42,35 @@ def train(recipe: TrainSettings, train_items: Items, valid_items: Items, seed: i
     return fit(network, train_items, valid_items, bce(BceSettings()), recipe, CPU, seed=seed)
 
 
+@pytest.mark.parametrize(
+    ("loss", "optimizer"),
+    [
+        (bce(BceSettings(label_smoothing=0.1)), "adamw"),
+        (asl(AslSettings()), "rmsprop"),
+        (cb_focal(CbFocalSettings(), torch.ones(2, device="meta")), "adamw"),
+        (ce(CeSettings()), "adamw"),
+    ],
+    ids=["bce", "asl", "cb_focal", "ce"],
+)
+def test_no_step_asks_the_device_for_a_value_or_leaves_it(
+    loss: Loss, optimizer: Literal["adamw", "rmsprop"]
+) -> None:
+    """Tensors on `meta` have no values, and mix with those of no other device."""
+    meta = torch.device("meta")
+    recipe = replace(
+        RECIPE, optimizer=optimizer, accumulate=2, clip_norm=1.0, mixup=0.4, rotate=10.0,
+        tile_shuffle=1.0, ema_decay=0.0,
+    )  # fmt: skip
+    work = Work(items(13, 1).to(meta), items(8, 2).to(meta), loss, recipe, meta, grid=2)
+    network = Network(MODEL, 2, "none").to(meta)
+    progress = begin(network, work)
+    steps: list[int] = []
+    total, lr = learn(network, progress, work, 1, steps.append)
+    assert total.is_meta
+    assert steps == [8, 5]
+    assert 0 < lr < recipe.lr
+
+
 def test_the_best_epoch_is_the_most_accurate_one_where_a_task_has_accuracy() -> None:
     def epoch(number: int, score: float, **decided: float) -> Epoch:
         return Epoch(number, 1.0, score, score, score, 0.1, 1.0, 1.0, decided)
@@ -45,10 +83,14 @@ def test_the_best_epoch_is_the_most_accurate_one_where_a_task_has_accuracy() -> 
     assert best(epoch(1, 0.8, accuracy=0.7), epoch(2, 0.9, accuracy=0.7)) == 2
 
 
-def test_it_learns_what_can_be_learned() -> None:
-    fitted = train(RECIPE, items(64, 1), items(32, 2))
-    assert fitted.best.map > 0.95
-    assert fitted.curve[-1].loss < fitted.curve[0].loss / 2
+@pytest.fixture(scope="module")
+def learned() -> Fit:
+    return train(replace(RECIPE, epochs=8), items(64, 1), items(32, 2))
+
+
+def test_it_learns_what_can_be_learned(learned: Fit) -> None:
+    assert learned.best.map > 0.95
+    assert learned.curve[-1].loss < learned.curve[0].loss / 2
 
 
 def test_a_handful_of_pictures_is_learned_by_heart() -> None:
@@ -63,21 +105,19 @@ def test_a_handful_of_pictures_is_learned_by_heart() -> None:
 
 
 def test_shuffled_labels_give_chance() -> None:
-    learned, judged = items(64, 1), items(200, 2)
+    told = items(64, 1)
     order = torch.randperm(64, generator=torch.Generator().manual_seed(5))
-    shuffled = Items(learned.pictures, learned.targets[order])
-    fitted = train(replace(RECIPE, epochs=4), shuffled, judged)
+    shuffled = Items(told.pictures, told.targets[order])
+    fitted = train(replace(RECIPE, epochs=4, ema_decay=0.0), shuffled, items(200, 2))
     assert fitted.curve[-1].map == pytest.approx(0.5, abs=0.12)
 
 
-def test_the_state_of_the_best_epoch_is_what_is_returned() -> None:
-    judged = items(32, 2)
-    fitted = train(RECIPE, items(64, 1), judged)
-    assert fitted.best.map == max(epoch.map for epoch in fitted.curve)
+def test_the_state_of_the_best_epoch_is_what_is_returned(learned: Fit) -> None:
+    assert learned.best.map == max(epoch.map for epoch in learned.curve)
     network = Network(MODEL, 2, "none")
-    network.load_state_dict(fitted.state)
-    again = predict_batches(network, judged.batches([torch.arange(32)], CPU), CPU)
-    torch.testing.assert_close(again, fitted.probabilities)
+    network.load_state_dict(learned.state)
+    again = predict_batches(network, items(32, 2).batches([torch.arange(32)], CPU), CPU)
+    torch.testing.assert_close(again, learned.probabilities)
 
 
 def test_weights_and_their_average_are_both_judged() -> None:
@@ -146,6 +186,38 @@ def test_the_same_seed_gives_the_same_weights() -> None:
     assert any(not torch.equal(first.state[name], other.state[name]) for name in first.state)
 
 
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        replace(RECIPE, epochs=2, schedule="cosine", amp="fp16"),
+        replace(RECIPE, epochs=2, schedule="constant", optimizer="rmsprop", mixup=0.4),
+    ],
+    ids=lambda recipe: recipe.schedule,
+)
+def test_a_training_that_was_stopped_goes_on_with_all_its_state(
+    recipe: TrainSettings, tmp_path: Path
+) -> None:
+    """Rates, moments and the scale of the loss; see test_processes.py for one that is killed."""
+
+    def run(resume: Path | None, last: int) -> Fit:
+        def stop(epoch: Epoch) -> None:
+            if epoch.number == last:
+                raise KeyboardInterrupt
+
+        torch.manual_seed(0)
+        network, loss = Network(MODEL, 2, "none"), bce(BceSettings())
+        return fit(
+            network, items(16, 1), items(8, 2), loss, recipe, CPU, resume=resume, on_epoch=stop
+        )
+
+    undisturbed = run(None, last=0)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "resume.pt", last=1)
+    ended = run(tmp_path / "resume.pt", last=0)
+    assert [epoch.loss for epoch in ended.curve] == [epoch.loss for epoch in undisturbed.curve]
+    assert all(torch.equal(ended.state[k], value) for k, value in undisturbed.state.items())
+
+
 def test_it_stops_when_nothing_gets_better() -> None:
     judged = items(32, 2)
     hopeless = Items(judged.pictures, torch.ones_like(judged.targets))
@@ -182,3 +254,14 @@ def test_an_unknown_device_is_said() -> None:
     assert choose_device("cpu") == CPU
     with pytest.raises(QvpipeError, match=r"compute\.device: there is no device 'tpu'"):
         choose_device("tpu")
+
+
+def test_a_gpu_that_only_imitates_bfloat16_takes_float16(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = torch.device("cuda")
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation
+    )
+    assert choose_precision(gpu, "auto") == torch.float16
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
+    assert choose_precision(gpu, "auto") == torch.bfloat16
+    assert choose_precision(CPU, "auto") == torch.float32

@@ -37,6 +37,7 @@ def trained(folder: Path, cache: str) -> Fit:
     return fit(Network(model, 2, "none"), part, part, bce(BceSettings()), recipe, CPU, grid=2)
 
 
+@pytest.mark.slow
 def test_both_give_the_same_weights(folder: Path) -> None:
     held, read_again = trained(folder, "device"), trained(folder, "workers")
     assert all(torch.equal(held.state[name], read_again.state[name]) for name in held.state)

@@ -43,6 +43,7 @@ def undisturbed(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> d
     return weights(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("killed_at", [2, 8])
 def test_a_training_that_was_killed_ends_with_the_very_weights(
     killed_at: int, tmp_path: Path, undisturbed: dict[str, Tensor]
@@ -57,6 +58,7 @@ def test_a_training_that_was_killed_ends_with_the_very_weights(
     assert all(torch.equal(ended[name], value) for name, value in undisturbed.items())
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_does(tmp_path: Path, undisturbed: dict[str, Tensor]) -> None:
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     assert run(tmp_path / "weights", launcher=launcher) == 0
@@ -73,11 +75,13 @@ def test_a_file_that_cannot_be_read_is_none(tmp_path: Path) -> None:
     checkpoint.save(path, {"weights": torch.ones(1000)})
     path.write_bytes(path.read_bytes()[:1000])
     assert checkpoint.load(path) is None
+    (tmp_path / "resume.12345").write_bytes(b"what a killed process left")
+    (tmp_path / "resumed.12345").touch()
     checkpoint.save(path, {"epoch": 3, "weights": torch.ones(2)})
     loaded = checkpoint.load(path)
     assert loaded is not None
     assert loaded["epoch"] == 3
-    assert [entry.name for entry in tmp_path.iterdir()] == ["resume.pt"]
+    assert {entry.name for entry in tmp_path.iterdir()} == {"resume.pt", "resumed.12345"}
 
 
 def test_another_setting_or_file_is_another_training(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What a training that was killed goes on from."""
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -20,6 +21,10 @@ UNREADABLE = (EOFError, LookupError, OSError, RuntimeError, ValueError, pickle.U
 def save(path: Path, content: Mapping[str, Any]) -> None:
     """Write tensors and plain values; a process that is killed meanwhile leaves what was there."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    # A process that was killed while it wrote left gigabytes of a large network behind.
+    for left in path.parent.glob(f"{glob.escape(path.stem)}.*"):
+        if left.suffix != path.suffix:
+            left.unlink()
     temporary = path.with_suffix(f".{os.getpid()}")
     try:
         torch.save(dict(content), temporary)

@@ -1,6 +1,7 @@
 """Networks in use: devices, precision, probabilities."""
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import torch
@@ -54,9 +55,32 @@ def predict_batches(
     network.eval()
     parts = []
     for pictures in batches:
-        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+        with mixed(device, precision):
             parts.append(activate(network(pictures.to(device)).float()))
     return torch.cat(parts)
+
+
+def mixed(
+    device: torch.device, precision: torch.dtype
+) -> contextlib.AbstractContextManager[object]:
+    """Let the block work in a half precision where that is safe; in float32 nothing changes."""
+    if precision == torch.float32:
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, precision)
+
+
+@contextlib.contextmanager
+def autotuned() -> Iterator[None]:
+    """Let cuDNN try its convolutions on the shapes that it meets in the block, and keep the best.
+
+    It pays where the same shapes come again and again, and changes nothing on a CPU.
+    """
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 def choose_device(name: str) -> torch.device:
@@ -83,5 +107,7 @@ def choose_precision(device: torch.device, amp: Amp) -> torch.dtype:
     if amp == "auto":
         if device.type != "cuda":
             return torch.float32
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        # An older GPU imitates bfloat16, which is slower than float32.
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if native else torch.float16
     return {"bf16": torch.bfloat16, "fp16": torch.float16, "none": torch.float32}[amp]

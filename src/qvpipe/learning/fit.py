@@ -21,13 +21,13 @@ from qvpipe.learning import checkpoint
 from qvpipe.learning.augment import augment, draw
 from qvpipe.learning.backbones import checkpoint_activations
 from qvpipe.learning.distributed import ALONE, World, synchronise_norms
-from qvpipe.learning.evaluate import choose_precision, predict_batches
+from qvpipe.learning.evaluate import autotuned, choose_precision, mixed, predict_batches
 from qvpipe.learning.items import Items
 from qvpipe.learning.losses import Loss
 from qvpipe.learning.metrics import Floats, Targets, mean_average_precision
 from qvpipe.learning.network import Network
 from qvpipe.learning.recipe import make_average, make_optimizer, make_schedule
-from qvpipe.learning.tasks import Activation, Name, activation, decisions
+from qvpipe.learning.tasks import Name, activation, decisions
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,20 @@ class Progress:
         """The number of epochs since the best one."""
         return len(self.curve) - self.best.number if self.curve else 0
 
+    def step(self, clip_norm: float) -> float:
+        """Move the weights by the gradients that have added up, and return the rate of the head."""
+        if clip_norm:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.network.parameters(), clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        lr = float(self.schedule.get_last_lr()[-1])
+        self.schedule.step()
+        if self.average:
+            self.average.update(self.network, self.schedule.last_epoch)
+        return lr
+
     def add(self, epoch: Epoch, network: nn.Module, probabilities: Tensor) -> None:
         """Add an epoch, and keep its weights if it is the best."""
         self.curve.append(epoch)
@@ -130,6 +144,31 @@ class Progress:
         parts = {name: getattr(self, name) for name in ("network", "optimizer", "schedule")}
         parts["scaler"] = self.scaler
         return parts if self.average is None else {**parts, "average": self.average}
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a training is told, as `fit` describes it; the items lie on the device."""
+
+    train: Items
+    valid: Items
+    loss: Loss
+    recipe: TrainSettings
+    device: torch.device
+    task: Name = "multilabel"
+    grid: int = 1
+    seed: int = 0
+    world: World = ALONE
+
+    @property
+    def sizes(self) -> list[int]:
+        """The sizes of the batches of an epoch."""
+        return batch_sizes(len(self.train), self.recipe.batch_size, least=2 * self.world.size)
+
+    @property
+    def precision(self) -> torch.dtype:
+        """Of the arithmetic."""
+        return choose_precision(self.device, self.recipe.amp)
 
 
 @dataclass(frozen=True)
@@ -188,19 +227,13 @@ def fit(
     Raises:
         QvpipeError: If the loss is no longer a number, or the backbone has no checkpointing.
     """
-    train, valid = train.to(device), valid.to(device)
+    work = Work(train.to(device), valid.to(device), loss, recipe, device, task, grid, seed, world)
     truth = valid.targets.cpu().numpy()
     network.to(device).lay_out(recipe.channels_last)
     synchronise_norms(network, world, device)
     if recipe.checkpointing:
         checkpoint_activations(network.backbone)
-    sizes = batch_sizes(len(train), recipe.batch_size, least=2 * world.size)
-    activate, precision = activation(task), choose_precision(device, recipe.amp)
-    optimizer = make_optimizer(network, recipe, device)
-    schedule = make_schedule(optimizer, recipe, len(sizes))
-    scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
-    average = make_average(network, recipe)
-    progress = Progress(network, optimizer, schedule, scaler, average)
+    progress = begin(network, work)
     progress.load(resume)
     for epoch in progress.curve:
         on_epoch(epoch)
@@ -209,40 +242,9 @@ def fit(
         model.compile()
 
     while len(progress.curve) < recipe.epochs and progress.stale < recipe.patience:
-        start = time.perf_counter()
-        number = len(progress.curve) + 1
-        random = np.random.default_rng([seed, number])
-        torch.manual_seed(int(random.integers(2**32)) + world.rank)
-        order = torch.from_numpy(random.permutation(len(train))).to(device)
-        choices = draw(len(train), recipe, grid, random, device)
-        batches = order.split(sizes)
-        shares = [
-            world.share(batch).tensor_split(min(recipe.accumulate, len(batch) // world.size))
-            for batch in batches
-        ]
-        pictures = train.batches([part for share in shares for part in share], device)
-        total = torch.zeros((), device=device)
-        network.train()
-        for batch, share in zip(batches, shares, strict=True):
-            for part in share:
-                seen, wanted = augment(next(pictures), train.targets[part], choices.of(part))
-                with world.summing(model, last=part is share[-1]):
-                    with torch.autocast(device.type, precision, precision != torch.float32):
-                        logits = model(seen)
-                    value = loss(logits, wanted) * (len(part) / len(batch))
-                    scaler.scale(value * world.size).backward()
-                total += value.detach() * len(batch)
-            if recipe.clip_norm:
-                scaler.unscale_(optimizer)
-                nn.utils.clip_grad_norm_(network.parameters(), recipe.clip_norm)
-            scaler.step(optimizer)
-            scaler.update()
-            optimizer.zero_grad(set_to_none=True)
-            lr = float(schedule.get_last_lr()[-1])
-            schedule.step()
-            if average:
-                average.update(network, schedule.last_epoch)
-            on_step(len(batch))
+        start, number = time.perf_counter(), len(progress.curve) + 1
+        with autotuned():
+            total, lr = learn(model, progress, work, number, on_step)
         mean_loss = world.sum(total).item() / len(train)
         if not math.isfinite(mean_loss):
             raise QvpipeError(
@@ -251,12 +253,9 @@ def fit(
             )
         learned = time.perf_counter() - start
 
-        candidates = [network, average.module] if average else [network]
+        candidates = [network, progress.average.module] if progress.average else [network]
         with torch.compiler.set_stance("force_eager"):
-            found = [
-                _judge(candidate, valid, recipe, device, precision, activate, world)
-                for candidate in candidates
-            ]
+            found = [_judge(candidate, work) for candidate in candidates]
         maps = [mean_average_precision(truth, probabilities.numpy()) for probabilities in found]
         better = -1 if maps[-1] >= maps[0] else 0
         epoch = Epoch(
@@ -277,6 +276,62 @@ def fit(
     return Fit(progress.best, tuple(progress.curve), progress.state, progress.probabilities)
 
 
+def begin(network: Network, work: Work) -> Progress:
+    """Return the progress of a training that has done nothing yet; the network is on its device."""
+    optimizer = make_optimizer(network, work.recipe, work.device)
+    schedule = make_schedule(optimizer, work.recipe, len(work.sizes))
+    scaler = torch.amp.GradScaler(work.device.type, enabled=work.precision == torch.float16)
+    return Progress(network, optimizer, schedule, scaler, make_average(network, work.recipe))
+
+
+def learn(
+    model: nn.Module,
+    progress: Progress,
+    work: Work,
+    number: int,
+    on_step: Callable[[int], object] = lambda items: None,
+) -> tuple[Tensor, float]:
+    """Learn from every item once.
+
+    No step waits for the device, so nothing here asks for the value of a tensor.
+
+    Args:
+        model: The network of `progress`, or what wraps it.
+        progress: Is moved on.
+        work: What the training is told.
+        number: Of the epoch, from 1.
+        on_step: Called after each step with the number of its items.
+
+    Returns:
+        The sum of the items' losses, on the device, and the last learning rate of the head.
+    """
+    recipe, world, device, train = work.recipe, work.world, work.device, work.train
+    random = np.random.default_rng([work.seed, number])
+    torch.manual_seed(int(random.integers(2**32)) + world.rank)
+    order = torch.from_numpy(random.permutation(len(train))).to(device)
+    choices = draw(len(train), recipe, work.grid, random, device)
+    batches = order.split(work.sizes)
+    shares = [
+        world.share(batch).tensor_split(min(recipe.accumulate, len(batch) // world.size))
+        for batch in batches
+    ]
+    pictures = train.batches([part for share in shares for part in share], device)
+    total, lr = torch.zeros((), device=device), 0.0
+    progress.network.train()
+    for batch, share in zip(batches, shares, strict=True):
+        for part in share:
+            seen, wanted = augment(next(pictures), train.targets[part], choices.of(part))
+            with world.summing(model, last=part is share[-1]):
+                with mixed(device, work.precision):
+                    logits = model(seen)
+                value = work.loss(logits, wanted) * (len(part) / len(batch))
+                progress.scaler.scale(value * world.size).backward()
+            total += value.detach() * len(batch)
+        lr = progress.step(recipe.clip_norm)
+        on_step(len(batch))
+    return total, lr
+
+
 def batch_sizes(items: int, batch_size: int, least: int) -> list[int]:
     """Return the sizes of the batches of an epoch.
 
@@ -291,22 +346,17 @@ def batch_sizes(items: int, batch_size: int, least: int) -> list[int]:
     return [*sizes, rest]
 
 
-def _judge(
-    network: nn.Module,
-    valid: Items,
-    recipe: TrainSettings,
-    device: torch.device,
-    precision: torch.dtype,
-    activate: Activation,
-    world: World,
-) -> Tensor:
+def _judge(network: nn.Module, work: Work) -> Tensor:
     """Return the probabilities of the validation items, on the CPU, found by all processes."""
-    mine = world.share(torch.arange(len(valid), device=device))
+    valid, device = work.valid, work.device
+    mine = work.world.share(torch.arange(len(valid), device=device))
     probabilities = torch.zeros_like(valid.targets)
     if len(mine):
-        batches = valid.batches(mine.split(recipe.batch_size), device)
-        probabilities[mine] = predict_batches(network, batches, device, precision, activate)
-    return world.sum(probabilities).cpu()
+        batches = valid.batches(mine.split(work.recipe.batch_size), device)
+        probabilities[mine] = predict_batches(
+            network, batches, device, work.precision, activation(work.task)
+        )
+    return work.world.sum(probabilities).cpu()
 
 
 def _decided(task: Name, truth: Targets, probabilities: Floats) -> dict[str, float]:

@@ -19,6 +19,9 @@ Read = Callable[[str], NDArray[np.uint8]]
 CHUNK = 256
 """Items that are decoded at once on their way to the device."""
 
+READERS = 16
+"""Processes that read where the settings leave it open, at most: each holds PyTorch in memory."""
+
 FREE_SHARE = 0.4
 """Share of the free memory that pictures may fill; the network needs the rest."""
 
@@ -26,13 +29,14 @@ FREE_SHARE = 0.4
 class OnDemand:
     """Pictures that worker processes read when they are asked for, ahead of the network."""
 
-    def __init__(self, names: Sequence[str], read: Read, workers: int) -> None:
+    def __init__(self, names: Sequence[str], read: Read, workers: int, pinned: bool) -> None:
         """Say where they come from.
 
         Args:
             names: Of the items.
             read: Reads the pictures of one; goes to the workers, so it must be picklable.
             workers: Number of processes, which stay until the end; 0 reads in this one.
+            pinned: Whether batches lie where a GPU fetches them by itself.
         """
         self._parts: list[list[int]] = []
         self._loader = DataLoader(
@@ -40,7 +44,7 @@ class OnDemand:
             batch_sampler=self._parts,
             num_workers=workers,
             persistent_workers=workers > 0,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=pinned,
             # A process that uses a GPU must not be forked.
             multiprocessing_context="spawn" if workers else None,
         )
@@ -110,13 +114,14 @@ def read_items(
         targets: float32, 0 or 1, `[items, classes]`.
         device: Where the pictures are to lie.
         cache: `device` holds them, `workers` reads them for every batch, `auto` chooses.
-        workers: Processes that read; 0 is one for each core.
+        workers: Processes that read; 0 is one for each core, and at most `READERS`.
     """
     first = read(names[0])
     fits = first.nbytes * len(names) < FREE_SHARE * free_memory(device)
     if cache == "workers" or (cache == "auto" and not fits):
-        processes = workers or os.cpu_count() or 1
-        return Items(OnDemand(names, read, processes), targets.to(device))
+        processes = workers or min(os.cpu_count() or 1, READERS)
+        pictures = OnDemand(names, read, processes, pinned=device.type == "cuda")
+        return Items(pictures, targets.to(device))
     held = torch.empty((len(names), *first.shape), dtype=torch.uint8, device=device)
     with ThreadPoolExecutor(workers or None) as pool:
         for start in range(0, len(names), CHUNK):

@@ -77,5 +77,7 @@ def _groups(network: Network, recipe: TrainSettings) -> Iterator[dict[str, Any]]
         (network.head, recipe.lr, set()),
     )
     for part, rate, undecayed in parts:
-        for group in param_groups_weight_decay(part, recipe.weight_decay, True, undecayed):
+        for group in param_groups_weight_decay(
+            part, recipe.weight_decay, no_weight_decay_list=undecayed
+        ):
             yield {**group, "lr": rate}

@@ -1,8 +1,11 @@
 """Train one member without one fold: what it sees of videos to a model and its predictions."""
 
 import argparse
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ import torch
 from tqdm import tqdm
 
 from qvpipe import ahead, config, files, tracking
-from qvpipe.config import ModelSettings, Settings
+from qvpipe.config import ModelSettings, Settings, TrainSettings
 from qvpipe.errors import QvpipeError, one_line, run
 from qvpipe.inputs import Views, clip_views, frame_views, superimage_views
 from qvpipe.learning import checkpoint
@@ -33,17 +36,38 @@ from qvpipe.video.quality import Judgement, by_video
 from qvpipe.video.store import unpack
 
 
+@dataclass(frozen=True)
+class Training:
+    """A member that is trained without a fold."""
+
+    settings: Settings
+    member: str
+    fold: int
+    classes: list[str]
+
+    @property
+    def model(self) -> ModelSettings:
+        """What is trained."""
+        return self.settings.models[self.member]
+
+    @property
+    def recipe(self) -> TrainSettings:
+        """How it is trained."""
+        return self.settings.recipe(self.member)
+
+
 def train(settings: Settings, member: str, fold: int) -> None:
     """Train the member on all folds but one, and predict that one and the test set."""
-    model, recipe = settings.models[member], settings.recipe(member)
-    classes = files.read_classes()
+    this = Training(settings, member, fold, files.read_classes())
+    model, recipe = this.model, this.recipe
     videos = _videos(fold)
     held_out = (videos["fold"] == fold).to_numpy()
-    with joined(choose_device(settings.compute.device)) as (world, device):
-        learned = _items(settings, videos[~held_out], model, len(classes), device)
-        judged = _items(settings, videos[held_out], model, len(classes), device)
+    chosen = choose_device(settings.compute.device)
+    with saying_what_needs_less_memory(member), joined(chosen) as (world, device):
+        learned = _items(this, videos[~held_out], device)
+        judged = _items(this, videos[held_out], device)
         torch.manual_seed(settings.seed)
-        network = Network(model, len(classes), model.pretrained)
+        network = Network(model, len(this.classes), model.pretrained)
         training = partial(
             fit,
             network,
@@ -76,9 +100,8 @@ def train(settings: Settings, member: str, fold: int) -> None:
                 tracked.epoch(epoch.row())
 
             fitted = training(on_step=bar.step, on_epoch=report)
-            names = videos["video"][held_out]
-            result = _write(settings, member, fold, classes, names, judged, fitted)
-            _test(settings, member, fold, classes, network, fitted, device)
+            result = _write(this, videos["video"][held_out], judged, fitted)
+            _test(this, network, fitted, device)
             tracked.finish(result, files.fold_model(member, fold) / files.WEIGHTS)
     for finished in files.resume_file(member, fold, "").parent.glob(f"{member}-fold{fold}-*.pt"):
         finished.unlink()
@@ -86,6 +109,22 @@ def train(settings: Settings, member: str, fold: int) -> None:
         f"train: {member} fold {fold}: {len(learned)} videos learned, {len(judged)} judged, "
         f"mAP {fitted.best.map:.3f} in epoch {fitted.best.number} of {len(fitted.curve)}"
     )
+
+
+@contextlib.contextmanager
+def saying_what_needs_less_memory(member: str) -> Iterator[None]:
+    """Say of a GPU whose memory is too small what helps.
+
+    Raises:
+        QvpipeError: If it was too small for the block.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise QvpipeError(
+            f"the GPU has too little memory to train {member}; raise models.{member}.train."
+            "accumulate, set its checkpointing to true, or compute.cache to workers"
+        ) from error
 
 
 def train_at_once(settings: Settings, member: str, fold: int) -> None:
@@ -173,13 +212,8 @@ def _videos(fold: int) -> pd.DataFrame:
     return videos
 
 
-def _items(
-    settings: Settings,
-    videos: pd.DataFrame,
-    model: ModelSettings,
-    classes: int,
-    device: torch.device,
-) -> Items:
+def _items(training: Training, videos: pd.DataFrame, device: torch.device) -> Items:
+    model, compute = training.model, training.settings.compute
     if model.input == "superimage":
         read = partial(_superimage, model=model)
     elif model.input == "clip":
@@ -187,8 +221,7 @@ def _items(
     else:
         cleaned = by_video(files.read_table(files.CLEAN))
         read = partial(_frames, model=model, cleaned=cleaned)
-    truth = torch.from_numpy(targets(videos["labels"], classes)).float()
-    compute = settings.compute
+    truth = torch.from_numpy(targets(videos["labels"], len(training.classes))).float()
     return read_items(
         videos["video"].to_list(), read, truth, device, compute.cache, compute.workers
     )
@@ -206,16 +239,10 @@ def _clip(video: str, model: ModelSettings) -> Views:
     return clip_views(unpack(files.frames_zip(video)), model)
 
 
-def _write(
-    settings: Settings,
-    member: str,
-    fold: int,
-    classes: list[str],
-    videos: pd.Series,
-    judged: Items,
-    fitted: Fit,
-) -> dict[str, object]:
+def _write(training: Training, videos: pd.Series, judged: Items, fitted: Fit) -> dict[str, object]:
     """Write the model, its predictions and their metrics; return the metrics."""
+    settings, member, fold = training.settings, training.member, training.fold
+    classes = training.classes
     probabilities = fitted.probabilities.numpy()
     truth = judged.targets.cpu().numpy()
     result = judge(settings.task, truth, probabilities, classes, settings.data.normal)
@@ -232,7 +259,7 @@ def _write(
             "fold": fold,
             "epoch": fitted.best.number,
             "classes": classes,
-            "model": config.as_tree(settings.models[member]),
+            "model": config.as_tree(training.model),
             "settings": _told(settings, member),
         },
     )
@@ -243,31 +270,25 @@ def _write(
     return result
 
 
-def _test(
-    settings: Settings,
-    member: str,
-    fold: int,
-    classes: list[str],
-    network: Network,
-    fitted: Fit,
-    device: torch.device,
-) -> None:
+def _test(training: Training, network: Network, fitted: Fit, device: torch.device) -> None:
     """Write the probabilities of the test set, where there is one, by the weights that are kept."""
-    path, tested = files.fold_test(member, fold), files.read_test()
+    path, tested = files.fold_test(training.member, training.fold), files.read_test()
     if tested.empty:
         path.unlink(missing_ok=True)
         return
-    recipe = settings.recipe(member)
-    items = _items(settings, tested, settings.models[member], len(classes), device)
+    recipe, items = training.recipe, _items(training, tested, device)
     network.load_state_dict(fitted.state)
-    probabilities = predict_batches(
-        network,
-        items.batches(torch.arange(len(items)).split(recipe.batch_size), device),
-        device,
-        choose_precision(device, recipe.amp),
-        activation(settings.task),
-    )
-    files.write_table(path, _predictions(tested["video"], probabilities.cpu().numpy(), classes))
+    # A network that was compiled to learn would be compiled again.
+    with torch.compiler.set_stance("force_eager"):
+        probabilities = predict_batches(
+            network,
+            items.batches(torch.arange(len(items)).split(recipe.batch_size), device),
+            device,
+            choose_precision(device, recipe.amp),
+            activation(training.settings.task),
+        )
+    found = _predictions(tested["video"], probabilities.cpu().numpy(), training.classes)
+    files.write_table(path, found)
 
 
 def _predictions(videos: pd.Series, probabilities: Floats, classes: list[str]) -> pd.DataFrame:
