@@ -99,7 +99,7 @@ def compare(arguments: argparse.Namespace) -> None:
     found = compare.compare([compare.read(name) for name in arguments.experiments], task)
     print(compare.text(found))
     if arguments.out:
-        plots.comparison(found.maps, found.per_class).savefig(arguments.out, dpi=120)
+        plots.comparison(found).savefig(arguments.out, dpi=120)
         print(f"compare: the picture is {arguments.out}")
 
 
