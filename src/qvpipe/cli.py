@@ -12,7 +12,7 @@ from qvpipe.config import QVPIPE_MEANINGS, ComputeSettings
 from qvpipe.errors import QvpipeError, run
 
 if TYPE_CHECKING:
-    from qvpipe.inference.explain import Explanation
+    from qvpipe.inference.explain import Explanation, Seeing
     from qvpipe.inference.predictor import Prediction, Predictor
     from qvpipe.inference.search_tab import Searchers
     from qvpipe.search.page import Found
@@ -153,12 +153,16 @@ def explanation_text(explanation: "Explanation", thresholds: Mapping[str, float]
         probability = explanation.prediction.probabilities[seeing.name]
         threshold = thresholds.get(seeing.name)
         limit = "" if threshold is None else f" (threshold {threshold:.2f})"
-        seconds = ", ".join(f"{moment.time_s:.1f} s" for moment in seeing.moments)
-        lines.append(
-            f"{name:36} {probability:.2f}{limit}  "
-            f"{'seen at ' + seconds if seconds else 'nowhere in particular'}"
-        )
+        lines.append(f"{name:36} {probability:.2f}{limit}  {_seen(seeing, explanation.timeless)}")
     return "\n".join(lines)
+
+
+def _seen(seeing: "Seeing", timeless: bool) -> str:
+    if not seeing.moments:
+        return "nowhere in particular"
+    if timeless:
+        return "seen in the picture"
+    return "seen at " + ", ".join(f"{moment.time_s:.1f} s" for moment in seeing.moments)
 
 
 def report(arguments: argparse.Namespace) -> int:

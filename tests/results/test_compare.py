@@ -116,8 +116,8 @@ def test_the_picture_shows_every_experiment_and_the_interval(truth: np.ndarray) 
         assert drawn[title].get_legend_handles_labels()[1] == ["a", "b"]
     ends = found.differences[0].interval
     _, line, point = drawn["mAP against a, 95 % interval"].lines
-    assert list(line.get_xdata()) == [ends.low, ends.high]
-    assert list(point.get_xdata()) == [ends.value]
+    assert np.array_equal(line.get_xdata(), [ends.low, ends.high])
+    assert np.array_equal(point.get_xdata(), [ends.value])
 
 
 def test_the_picture_shows_decisions_where_items_have_one_class(truth: np.ndarray) -> None:
