@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,8 +107,10 @@ def promote(arguments: argparse.Namespace) -> None:
     """Make a version of the registered model the champion."""
     from qvpipe import tracking
 
+    if not arguments.reason.strip():
+        raise QvpipeError("say with --reason why; it is recorded with the version")
     before = tracking.promote(arguments.model, arguments.version, arguments.reason)
-    instead = f", in place of version {before}" if before else ""
+    instead = f", in place of version {before}" if before not in (None, arguments.version) else ""
     print(f"promote: version {arguments.version} is the champion{instead}")
 
 
@@ -382,19 +384,27 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 def _add_workers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--workers", type=int, default=0, help="processes that read; default: one for each core"
+        "--workers",
+        type=_at_least(0),
+        default=0,
+        help="processes that read; default: one for each core",
     )
 
 
 def _threshold(text: str) -> tuple[str, float]:
     name, _, value = text.rpartition("=")
-    return name, float(value)
+    try:
+        return name, float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not CLASS=P, such as CJ=0.4") from None
 
 
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("is 1 or more")
+def _at_least(least: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if (value := int(text)) < least:
+            raise argparse.ArgumentTypeError(f"{value} is too small; allowed is {least} or more")
+        return value
+
     return number
 
 
@@ -407,9 +417,9 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = commands.add_parser("demo-data", help="render the demo videos")
     demo.add_argument("--out", type=Path, default=Path("data/raw"), help="default: %(default)s")
-    demo.add_argument("--videos", type=int, default=150, help="default: %(default)s")
+    demo.add_argument("--videos", type=_at_least(1), default=150, help="default: %(default)s")
     demo.add_argument("--seed", type=int, default=0, help="default: %(default)s")
-    demo.add_argument("--workers", type=int, help="processes; default: one for each core")
+    demo.add_argument("--workers", type=_at_least(1), help="processes; default: one for each core")
     demo.set_defaults(command=demo_data)
 
     show = commands.add_parser("results", help="print the ensemble's metrics")
@@ -435,7 +445,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     foretell.add_argument("--members", nargs="+", metavar="MEMBER", help="default: all")
     foretell.add_argument("--tta", action="store_true", help="look at mirrored pictures as well")
-    foretell.add_argument("--batch-size", type=int, default=16, help="default: %(default)s")
+    foretell.add_argument(
+        "--batch-size", type=_at_least(1), default=16, help="default: %(default)s"
+    )
     _add_workers(foretell)
     foretell.add_argument(
         "--engine", choices=("local", "ray"), default="local", help="what reads; default: local"
@@ -453,7 +465,10 @@ def _parser() -> argparse.ArgumentParser:
         "--classes", nargs="+", metavar="CLASS", help="default: those that are predicted"
     )
     tell.add_argument(
-        "--moments", type=int, default=3, help="of each class, at most; default: %(default)s"
+        "--moments",
+        type=_at_least(1),
+        default=3,
+        help="of each class, at most; default: %(default)s",
     )
     tell.set_defaults(command=explain)
 
@@ -483,7 +498,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     what.add_argument("--like", type=Path, metavar="FRAME", help="a picture to search by instead")
     find.add_argument(
-        "-k", dest="count", type=_count, default=5, help="frames; default: %(default)s"
+        "-k", dest="count", type=_at_least(1), default=5, help="frames; default: %(default)s"
     )
     find.add_argument("--out", type=Path, default=Path("search.html"), help="default: %(default)s")
     by = find.add_mutually_exclusive_group()
@@ -499,7 +514,10 @@ def _parser() -> argparse.ArgumentParser:
     page.add_argument("--host", default="127.0.0.1", help="default: %(default)s, this machine only")
     page.add_argument("--port", type=int, default=7860, help="default: %(default)s")
     page.add_argument(
-        "--max-mb", type=int, default=500, help="largest upload in megabytes; default: %(default)s"
+        "--max-mb",
+        type=_at_least(1),
+        default=500,
+        help="largest upload in megabytes; default: %(default)s",
     )
     page.add_argument(
         "--max-minutes", type=float, default=10, help="longest video; default: %(default)s"
