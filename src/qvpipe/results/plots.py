@@ -491,7 +491,7 @@ def _beside(axes: Axes, table: pd.DataFrame) -> None:
         bars = axes.barh(
             places, values.fillna(0), height, label=name, color=COLOURS[position % len(COLOURS)]
         )
-        labels = ["" if np.isnan(value) else f"{value:.2f}" for value in values]
+        labels = ["" if np.isnan(value) else f"{value:.3f}" for value in values]
         axes.bar_label(bars, labels, padding=2, fontsize=7)
     axes.set_yticks(range(len(table)), table.index, fontsize=8)
     axes.set_xlim(0, 1.08)
