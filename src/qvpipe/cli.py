@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from qvpipe.config import QVPIPE_MEANINGS, ComputeSettings
 from qvpipe.errors import QvpipeError, run
 
 if TYPE_CHECKING:
-    from qvpipe.inference.explain import Explanation
+    from qvpipe.inference.explain import Explanation, Seeing
     from qvpipe.inference.predictor import Prediction, Predictor
     from qvpipe.inference.search_tab import Searchers
     from qvpipe.search.page import Found
@@ -99,7 +99,7 @@ def compare(arguments: argparse.Namespace) -> None:
     found = compare.compare([compare.read(name) for name in arguments.experiments], task)
     print(compare.text(found))
     if arguments.out:
-        plots.comparison(found.maps, found.per_class).savefig(arguments.out, dpi=120)
+        plots.comparison(found).savefig(arguments.out, dpi=120)
         print(f"compare: the picture is {arguments.out}")
 
 
@@ -107,8 +107,10 @@ def promote(arguments: argparse.Namespace) -> None:
     """Make a version of the registered model the champion."""
     from qvpipe import tracking
 
+    if not arguments.reason.strip():
+        raise QvpipeError("say with --reason why; it is recorded with the version")
     before = tracking.promote(arguments.model, arguments.version, arguments.reason)
-    instead = f", in place of version {before}" if before else ""
+    instead = f", in place of version {before}" if before not in (None, arguments.version) else ""
     print(f"promote: version {arguments.version} is the champion{instead}")
 
 
@@ -153,12 +155,16 @@ def explanation_text(explanation: "Explanation", thresholds: Mapping[str, float]
         probability = explanation.prediction.probabilities[seeing.name]
         threshold = thresholds.get(seeing.name)
         limit = "" if threshold is None else f" (threshold {threshold:.2f})"
-        seconds = ", ".join(f"{moment.time_s:.1f} s" for moment in seeing.moments)
-        lines.append(
-            f"{name:36} {probability:.2f}{limit}  "
-            f"{'seen at ' + seconds if seconds else 'nowhere in particular'}"
-        )
+        lines.append(f"{name:36} {probability:.2f}{limit}  {_seen(seeing, explanation.timeless)}")
     return "\n".join(lines)
+
+
+def _seen(seeing: "Seeing", timeless: bool) -> str:
+    if not seeing.moments:
+        return "nowhere in particular"
+    if timeless:
+        return "seen in the picture"
+    return "seen at " + ", ".join(f"{moment.time_s:.1f} s" for moment in seeing.moments)
 
 
 def report(arguments: argparse.Namespace) -> int:
@@ -378,19 +384,28 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 def _add_workers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--workers", type=int, default=0, help="processes that read; default: one for each core"
+        "--workers",
+        type=_at_least(0),
+        default=0,
+        metavar="N",
+        help="processes that read; default: one for each core",
     )
 
 
 def _threshold(text: str) -> tuple[str, float]:
     name, _, value = text.rpartition("=")
-    return name, float(value)
+    try:
+        return name, float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not CLASS=P, such as CJ=0.4") from None
 
 
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("is 1 or more")
+def _at_least(least: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if (value := int(text)) < least:
+            raise argparse.ArgumentTypeError(f"{value} is too small; allowed is {least} or more")
+        return value
+
     return number
 
 
@@ -401,18 +416,36 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    demo = commands.add_parser("demo-data", help="render the demo videos")
-    demo.add_argument("--out", type=Path, default=Path("data/raw"), help="default: %(default)s")
-    demo.add_argument("--videos", type=int, default=150, help="default: %(default)s")
-    demo.add_argument("--seed", type=int, default=0, help="default: %(default)s")
-    demo.add_argument("--workers", type=int, help="processes; default: one for each core")
-    demo.set_defaults(command=demo_data)
+    def add(
+        name: str, command: Callable[[argparse.Namespace], int | None], purpose: str
+    ) -> argparse.ArgumentParser:
+        sentence = f"{purpose[0].upper()}{purpose[1:]}."
+        added = commands.add_parser(name, help=purpose, description=sentence)
+        added.set_defaults(command=command)
+        return added
 
-    show = commands.add_parser("results", help="print the ensemble's metrics")
+    demo = add("demo-data", demo_data, "render the demo videos")
+    demo.add_argument(
+        "--out", type=Path, default=Path("data/raw"), help="folder; default: %(default)s"
+    )
+    demo.add_argument(
+        "--videos", type=_at_least(1), default=150, metavar="N", help="default: %(default)s"
+    )
+    demo.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="another one renders other videos; default: %(default)s",
+    )
+    demo.add_argument(
+        "--workers", type=_at_least(1), metavar="N", help="processes; default: one for each core"
+    )
+
+    show = add("results", results, "print the ensemble's metrics")
     show.add_argument("--next", action="store_true", help="print what to try next as well")
-    show.set_defaults(command=results)
 
-    foretell = commands.add_parser("predict", help="predict videos with the registered model")
+    foretell = add("predict", predict, "predict videos with the registered model")
     _add_videos(foretell)
     foretell.add_argument(
         "--out",
@@ -429,34 +462,49 @@ def _parser() -> argparse.ArgumentParser:
         metavar="CLASS=P",
         help="probability from which on a class is a label, instead of the model's own",
     )
-    foretell.add_argument("--members", nargs="+", metavar="MEMBER", help="default: all")
+    foretell.add_argument(
+        "--members", nargs="+", metavar="MEMBER", help="which are asked; default: all"
+    )
     foretell.add_argument("--tta", action="store_true", help="look at mirrored pictures as well")
-    foretell.add_argument("--batch-size", type=int, default=16, help="default: %(default)s")
+    foretell.add_argument(
+        "--batch-size",
+        type=_at_least(1),
+        default=16,
+        metavar="N",
+        help="videos that go through the networks together; default: %(default)s",
+    )
     _add_workers(foretell)
     foretell.add_argument(
         "--engine", choices=("local", "ray"), default="local", help="what reads; default: local"
     )
     foretell.add_argument("--address", help="of a Ray cluster; default: Ray on this machine alone")
-    foretell.set_defaults(command=predict)
 
-    tell = commands.add_parser("explain", help="show when and where a video's classes are seen")
+    tell = add("explain", explain, "show when and where a video's classes are seen")
     tell.add_argument("video", metavar="VIDEO", help="a file")
     tell.add_argument(
         "--out", type=Path, default=Path("explanations"), help="folder; default: %(default)s"
     )
     _add_model(tell)
     tell.add_argument(
-        "--classes", nargs="+", metavar="CLASS", help="default: those that are predicted"
+        "--classes",
+        nargs="+",
+        metavar="CLASS",
+        help="which are explained; default: those that are predicted",
     )
     tell.add_argument(
-        "--moments", type=int, default=3, help="of each class, at most; default: %(default)s"
+        "--moments",
+        type=_at_least(1),
+        default=3,
+        metavar="N",
+        help="of each class, at most; default: %(default)s",
     )
-    tell.set_defaults(command=explain)
 
-    sheet = commands.add_parser("report", help="write what is found in videos as one HTML file")
+    sheet = add("report", report, "write what is found in videos as one HTML file")
     _add_videos(sheet)
     _add_model(sheet)
-    sheet.add_argument("--out", type=Path, default=Path("report.html"), help="default: %(default)s")
+    sheet.add_argument(
+        "--out", type=Path, default=Path("report.html"), help="file; default: %(default)s"
+    )
     sheet.add_argument(
         "--labels",
         type=Path,
@@ -467,9 +515,8 @@ def _parser() -> argparse.ArgumentParser:
         "--names", type=Path, help="CSV with the columns class and name: what classes are called"
     )
     _add_workers(sheet)
-    sheet.set_defaults(command=report)
 
-    find = commands.add_parser("search", help="find frames by a text or by a picture")
+    find = add("search", search, "find frames by a text or by a picture")
     what = find.add_mutually_exclusive_group()
     what.add_argument(
         "text",
@@ -479,30 +526,43 @@ def _parser() -> argparse.ArgumentParser:
     )
     what.add_argument("--like", type=Path, metavar="FRAME", help="a picture to search by instead")
     find.add_argument(
-        "-k", dest="count", type=_count, default=5, help="frames; default: %(default)s"
+        "-k",
+        dest="count",
+        type=_at_least(1),
+        default=5,
+        metavar="N",
+        help="frames; default: %(default)s",
     )
-    find.add_argument("--out", type=Path, default=Path("search.html"), help="default: %(default)s")
+    find.add_argument(
+        "--out", type=Path, default=Path("search.html"), help="file; default: %(default)s"
+    )
     by = find.add_mutually_exclusive_group()
     by.add_argument("--embedder", help="of params.yaml; default: the first that has embedded")
     by.add_argument(
         "--model", help=f"a classifier to search with by --like; {CHAMPION} where nothing else can"
     )
     find.add_argument("--device", default="auto", help="default: %(default)s")
-    find.set_defaults(command=search)
 
-    page = commands.add_parser("app", help="serve a page on which a video is dropped")
+    page = add("app", app, "serve a page on which a video is dropped")
     _add_model(page)
     page.add_argument("--host", default="127.0.0.1", help="default: %(default)s, this machine only")
-    page.add_argument("--port", type=int, default=7860, help="default: %(default)s")
+    page.add_argument("--port", type=int, default=7860, metavar="N", help="default: %(default)s")
     page.add_argument(
-        "--max-mb", type=int, default=500, help="largest upload in megabytes; default: %(default)s"
+        "--max-mb",
+        type=_at_least(1),
+        default=500,
+        metavar="N",
+        help="largest upload in megabytes; default: %(default)s",
     )
     page.add_argument(
-        "--max-minutes", type=float, default=10, help="longest video; default: %(default)s"
+        "--max-minutes",
+        type=float,
+        default=10,
+        metavar="N",
+        help="longest video; default: %(default)s",
     )
-    page.set_defaults(command=app)
 
-    beside = commands.add_parser("compare", help="put experiments side by side")
+    beside = add("compare", compare, "put experiments side by side")
     beside.add_argument(
         "experiments",
         nargs="+",
@@ -511,27 +571,23 @@ def _parser() -> argparse.ArgumentParser:
         "an MLflow run, or `workspace`; the others are measured against the first",
     )
     beside.add_argument("--out", type=Path, metavar="PNG", help="a picture of the same")
-    beside.set_defaults(command=compare)
 
-    raise_ = commands.add_parser("promote", help="make a version of the model the champion")
-    raise_.add_argument("version", metavar="VERSION")
+    raise_ = add("promote", promote, "make a version of the model the champion")
+    raise_.add_argument("version", metavar="VERSION", help="its number")
     raise_.add_argument("--reason", required=True, help="is recorded with the version")
-    raise_.add_argument("--model", default="qvpipe", help="default: %(default)s")
-    raise_.set_defaults(command=promote)
+    raise_.add_argument("--model", default="qvpipe", help="its name; default: %(default)s")
 
-    take = commands.add_parser("export", help="write a registered model to a folder")
+    take = add("export", export, "write a registered model to a folder")
     take.add_argument("model", metavar="MODEL", help="models:/qvpipe@champion, for instance")
     take.add_argument("folder", type=Path, metavar="DIR", help="new or empty")
-    take.set_defaults(command=export)
 
-    check = commands.add_parser("doctor", help="say what is well here, and how to mend the rest")
+    check = add("doctor", doctor, "say what is well here, and how to mend the rest")
     check.add_argument(
         "--licence",
         nargs="*",
         choices=("git", "dvc", "remotes", "mlflow"),
         help="look for raw videos and labels where they may not be; default: in all these places",
     )
-    check.set_defaults(command=doctor)
     return parser
 
 

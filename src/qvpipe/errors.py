@@ -1,6 +1,7 @@
 """Errors that a person can mend, and how a command ends on one."""
 
 import errno
+import os
 import sys
 from collections.abc import Callable
 
@@ -16,9 +17,15 @@ def run(command: Callable[[], int | None]) -> None:
         command: The command; what it returns is the exit code, None meaning 0.
     """
     try:
-        sys.exit(command())
+        code = command()
+        sys.stdout.flush()
+        sys.exit(code)
     except QvpipeError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:
+        if not _unread():
+            raise
         sys.exit(1)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -32,6 +39,17 @@ def run(command: Callable[[], int | None]) -> None:
     except KeyboardInterrupt:
         print("stopped; what was finished is kept, and the same command goes on", file=sys.stderr)
         sys.exit(130)
+
+
+def _unread() -> bool:
+    """Return whether nobody reads what is printed any longer, as after `| head`."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        # Python would flush once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def one_line(error: BaseException) -> str:

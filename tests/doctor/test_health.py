@@ -52,6 +52,16 @@ def test_a_line_fits_the_screen_and_its_mending_stands_below() -> None:
     assert health.line("disk", Finding("5 GB free")) == "ok  disk      5 GB free"
 
 
+def test_a_typo_in_the_settings_is_told_once(folder: Path) -> None:
+    text = (folder / "params.yaml").read_text(encoding="utf-8")
+    (folder / "params.yaml").write_text(text.replace("\nloss:", "\nlss:"), encoding="utf-8")
+    checks = {name: health.CHECKS[name] for name in ("settings", "raw data", "models")}
+    told, *others = (finding.mend for finding in health.examine(checks).values())
+    assert "lss: unknown key" in told
+    assert "did you mean 'loss'?" in told
+    assert others == ["mend the settings first"] * 2
+
+
 @pytest.mark.slow
 def test_every_check_of_a_bare_folder_ends_in_a_line(
     folder: Path, capsys: pytest.CaptureFixture[str]

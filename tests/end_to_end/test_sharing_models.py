@@ -91,6 +91,8 @@ def test_a_version_is_promoted_by_hand_with_a_reason(project: Project) -> None:
     unknown = project.run("qvpipe", "promote", "999", "--reason", "none", code=1)
     assert "error: there is no version 999 of the model qvpipe" in unknown
     assert "usage:" in project.run("qvpipe", "promote", "1", code=2)
+    silent = project.run("qvpipe", "promote", "1", "--reason", " ", code=1)
+    assert "error: say with --reason why" in silent
 
 
 def test_experiments_of_dvc_and_runs_of_mlflow_are_compared(

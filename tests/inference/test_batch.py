@@ -70,6 +70,8 @@ def test_files_folders_patterns_and_lists_are_taken(
     assert collect(["[01].mp4"], []) == ["0.mp4", "1.mp4"]
     with pytest.raises(QvpipeError, match="there is no file or folder absent"):
         collect(["absent.mp4"], [])
+    with pytest.raises(QvpipeError, match="standard input lists no video"):
+        collect(["-"], ["\n"])
 
 
 def test_the_journal_remembers_only_what_still_holds(tmp_path: Path) -> None:
@@ -174,6 +176,20 @@ def test_the_command_tells_what_failed(
         code, printed = typed("predict", videos / "0.mp4", *arguments)
         assert code == 1
         assert printed.splitlines()[-1].startswith(error)
+
+
+def test_options_that_make_no_sense_are_wrong_usage(
+    typed: Callable[..., tuple[object, str]], videos: Path
+) -> None:
+    for arguments, error in (
+        (["--threshold", "CJ"], "argument --threshold: 'CJ' is not CLASS=P, such as CJ=0.4"),
+        (["--workers", "-1"], "argument --workers: -1 is too small; allowed is 0 or more"),
+        (["--batch-size", "0"], "argument --batch-size: 0 is too small; allowed is 1 or more"),
+        (["--batch-size", "x"], "argument --batch-size: invalid number value: 'x'"),
+    ):
+        code, printed = typed("predict", videos / "0.mp4", *arguments)
+        assert code == 2
+        assert printed.splitlines()[-1] == f"qvpipe predict: error: {error}"
 
 
 def test_a_model_of_an_older_version_is_read_for_by_this_one(

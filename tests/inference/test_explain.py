@@ -1,6 +1,7 @@
 """Explanations by networks that look for red, of a video that shows red at one place for a time."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from qvpipe.cli import explanation_text
 from qvpipe.errors import QvpipeError
 from qvpipe.inference.explain import Explanation, explain
 from qvpipe.inference.gradcam import heat_maps
@@ -114,6 +116,20 @@ def test_predicted_classes_are_explained_and_normal_is_nowhere(
     assert [seeing.name for seeing in explanation.seeings] == list(explanation.prediction.labels)
     (normal,) = explain(ensemble, video, ["normal"]).seeings
     assert normal.moments == ()
+
+
+def test_a_single_picture_is_seen_at_no_time(video: Path, tmp_path: Path) -> None:
+    picture = np.full((96, 160, 3), 110, dtype=np.uint8)
+    left, top, right, bottom = RED
+    picture[top:bottom, left:right] = (20, 20, 230)
+    cv2.imwrite(str(tmp_path / "red.png"), picture)
+    predictor = looks_for_red(("still", "grid"), "squash")
+    of_picture = explain(predictor, tmp_path / "red.png", ["crack", "normal"])
+    crack, normal = explanation_text(of_picture, predictor.thresholds).splitlines()
+    assert crack.endswith("(threshold 0.40)  seen in the picture")
+    assert normal.endswith("nowhere in particular")
+    of_video = explain(predictor, video, ["crack"], moments=1)
+    assert re.search(r"seen at \d\.\d s$", explanation_text(of_video, predictor.thresholds))
 
 
 def test_a_backbone_without_maps_is_named() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.axes import Axes
 
 from qvpipe import files, tracking
 from qvpipe.errors import QvpipeError
@@ -99,10 +100,32 @@ def test_the_same_experiment_twice_has_two_columns(truth: np.ndarray) -> None:
     assert found.maps.columns.to_list() == ["one (1)", "one (2)"]
 
 
-def test_the_picture_shows_every_experiment(truth: np.ndarray) -> None:
+def panels(found: compare.Comparison) -> dict[str, Axes]:
+    return {axes.get_title("left"): axes for axes in plots.comparison(found).axes}
+
+
+def test_the_picture_shows_every_experiment_and_the_interval(truth: np.ndarray) -> None:
     found = compare.compare([judged("a", noise(1)), judged("b", noise(2))])
-    left, right = plots.comparison(found.maps, found.per_class).axes
-    assert len(left.containers) == len(right.containers) > 0
-    legend = left.get_legend()
-    assert legend is not None
-    assert [text.get_text() for text in legend.get_texts()] == ["a", "b"]
+    drawn = panels(found)
+    assert set(drawn) == {
+        "mAP",
+        "Average precision by class, ensemble",
+        "mAP against a, 95 % interval",
+    }
+    for title in ("mAP", "Average precision by class, ensemble"):
+        assert drawn[title].get_legend_handles_labels()[1] == ["a", "b"]
+    ends = found.differences[0].interval
+    _, line, point = drawn["mAP against a, 95 % interval"].lines
+    assert np.array_equal(line.get_xdata(), [ends.low, ends.high])
+    assert np.array_equal(point.get_xdata(), [ends.value])
+
+
+def test_the_picture_shows_decisions_where_items_have_one_class(truth: np.ndarray) -> None:
+    found = compare.compare([judged("a", noise(1)), judged("b", noise(2))], "multiclass")
+    drawn = panels(found)
+    axes = drawn["Decisions of the ensemble"]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == ["f1", "recall", "precision", "accuracy"]
+    shown = [bar.get_width() for bar in axes.containers[0]]
+    assert shown == [found.decisions.loc[name, "a"] for name in names]
+    assert "accuracy against a, 95 % interval" in drawn

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from packaging.requirements import Requirement
 
 from qvpipe import files, tracking
+from qvpipe.config import Settings
 from qvpipe.errors import QvpipeError, one_line
 from qvpipe.tracking import stored
 from qvpipe.video.labels import FOLDERS
@@ -173,7 +174,7 @@ def settings() -> Finding:
 
 def raw() -> Finding:
     """The raw videos and their labels, which a clone need not have."""
-    data = files.read_settings().data
+    data = _settings().data
     folder, labels = files.raw(data.videos), files.raw(data.labels)
     if not folder.is_dir():
         if (files.repository() / files.INDEX).is_file():
@@ -240,13 +241,13 @@ def mlflow() -> Finding:
     text = f"{importlib.metadata.version('mlflow')} at {_place()}"
     if not stored.has_database():
         return Finding(f"{text}, which the first `dvc repro` makes")
-    _versions(files.read_settings().mlflow.model)
+    _versions(_settings().mlflow.model)
     return Finding(text)
 
 
 def models() -> Finding:
     """The registered versions that have an alias."""
-    model = files.read_settings().mlflow.model
+    model = _settings().mlflow.model
     versions = _versions(model) if stored.has_database() else []
     if not versions:
         return Finding(f"no version of {model} is registered", "`dvc repro` registers one")
@@ -289,6 +290,14 @@ def _wrapped(start: str, text: str) -> str:
         break_on_hyphens=False,
         break_long_words=False,
     )
+
+
+def _settings() -> Settings:
+    """Return the settings for a check of something else, which need not say what is wrong."""
+    try:
+        return files.read_settings()
+    except QvpipeError as error:
+        raise QvpipeError("mend the settings first") from error
 
 
 def _is_installed(need: Requirement) -> bool:

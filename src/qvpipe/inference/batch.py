@@ -6,6 +6,7 @@ from pathlib import Path
 
 from qvpipe.compute.pool import each
 from qvpipe.config import ComputeSettings
+from qvpipe.errors import QvpipeError
 from qvpipe.inference.intake import lost, see
 from qvpipe.inference.journal import Journal
 from qvpipe.inference.predictor import Options, Prediction, Predictor
@@ -25,9 +26,12 @@ def collect(paths: Iterable[str], listed: Iterable[str]) -> list[str]:
             that does not exist is left to become a failed row.
 
     Raises:
-        QvpipeError: If a path does not exist or a folder holds no video.
+        QvpipeError: If a path does not exist, a folder holds no video, or the list is empty.
     """
-    return list(dict.fromkeys(_collect(paths, listed)))
+    videos = list(dict.fromkeys(_collect(paths, listed)))
+    if not videos:
+        raise QvpipeError("standard input lists no video; it holds a path on each line")
+    return videos
 
 
 def predict_files(

@@ -83,6 +83,11 @@ class Explanation:
     frame_scores: dict[str, Floats]
     superimage: Image
 
+    @property
+    def timeless(self) -> bool:
+        """Whether it is of a single picture, so that a moment says only where."""
+        return len(set(self.times.tolist())) == 1
+
 
 @dataclass(frozen=True)
 class Evidence:

@@ -8,6 +8,8 @@ import jinja2
 
 from qvpipe.video.images import Image, encode_jpeg, resize
 
+TEMPLATES = Path(__file__).parent / "templates"
+
 QUALITY = 75
 """Of the JPEGs; 500 videos stay well below 60 MB with it."""
 
@@ -34,9 +36,12 @@ class Picture:
 
 
 def environment(templates: Path) -> jinja2.Environment:
-    """Return what renders the templates of a folder; whatever they are given is escaped."""
+    """Return what renders the templates of a folder; whatever they are given is escaped.
+
+    They can extend `page.html`, the frame of an HTML file that asks for nothing outside itself.
+    """
     made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(templates),
+        loader=jinja2.FileSystemLoader([templates, TEMPLATES]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -1,7 +1,7 @@
 """Pictures of results."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from qvpipe.config import QVPIPE_MEANINGS
 from qvpipe.learning.metrics import average_precisions
 from qvpipe.video.images import resize
+
+if TYPE_CHECKING:
+    from qvpipe.results.compare import Comparison, Difference
 
 Floats = NDArray[np.floating[Any]]
 Targets = NDArray[np.integer[Any]]
@@ -426,36 +429,72 @@ def f1_by_class(scores: Mapping[str, Mapping[str, float]], overall: Mapping[str,
     return figure
 
 
-def comparison(maps: pd.DataFrame, per_class: pd.DataFrame) -> Figure:
-    """Draw the mAP of members and ensemble, and the average precision of classes, side by side.
+def comparison(found: "Comparison") -> Figure:
+    """Draw experiments side by side: members and ensemble, its decisions, its classes.
 
-    Args:
-        maps: From 0 to 1, a row for each member, a column for each experiment.
-        per_class: The same with a row for each class.
+    What the others differ in from the first stands below, with its interval.
     """
-    figure = Figure(figsize=(10, 2 + 0.32 * len(per_class)), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=[2, 3])
-    for axes, table, title in (
-        (left, maps, "mAP"),
-        (right, per_class.rename(index=class_title), "Average precision by class, ensemble"),
-    ):
-        table = table[::-1]
-        height = 0.8 / table.shape[1]
-        for position, name in enumerate(table.columns):
-            offset = 0.4 - height * (position + 0.5)
-            places = np.arange(len(table)) + offset
-            bars = axes.barh(
-                places, table[name].fillna(0), height, label=name, color=COLOURS[position % 6]
-            )
-            labels = ["" if np.isnan(value) else f"{value:.2f}" for value in table[name]]
-            axes.bar_label(bars, labels, padding=2, fontsize=7)
-        axes.set_yticks(range(len(table)), table.index, fontsize=8)
-        axes.tick_params(axis="y", length=0)
-        axes.set_xlim(0, 1.08)
+    tables = {
+        "mAP": found.maps,
+        "Decisions of the ensemble": found.decisions.drop("log_loss", errors="ignore"),
+    }
+    tables = {title: table for title, table in tables.items() if len(table)}
+    first, measure = found.differences[0].first, found.differences[0].measure
+    against = f"{measure} against {first}, 95 % interval"
+    heights = [*(len(table) for table in tables.values()), 1 + len(found.differences) / 2]
+    classes = "Average precision by class, ensemble"
+    figure = Figure(
+        figsize=(10, 2 + 0.32 * max(len(found.per_class), 1.5 * sum(heights))),
+        layout="constrained",
+    )
+    panels = figure.subplot_mosaic(
+        [[title, classes] for title in (*tables, against)],
+        width_ratios=[2, 3],
+        height_ratios=heights,
+    )
+    for title, table in {**tables, classes: found.per_class.rename(index=class_title)}.items():
+        _beside(panels[title], table[::-1])
+    _intervals(panels[against], found.differences[::-1])
+    for title, axes in panels.items():
         axes.set_title(title, loc="left", fontsize=11)
+        axes.tick_params(axis="y", length=0)
         _bare(axes)
-    left.legend(frameon=False, fontsize=8, loc="lower right")
+    figure.legend(
+        *panels[classes].get_legend_handles_labels(),
+        loc="outside upper right", ncols=4, frameon=False, fontsize=8,
+    )  # fmt: skip
     return figure
+
+
+def _intervals(axes: Axes, differences: Sequence["Difference"]) -> None:
+    """Draw each difference as a point on its interval, the last one on top."""
+    axes.axvline(0, color=GREY, linewidth=1)
+    for place, one in enumerate(differences):
+        ends, colour = one.interval, COLOURS[(len(differences) - place) % len(COLOURS)]
+        axes.plot([ends.low, ends.high], [place, place], color=colour, linewidth=2)
+        axes.plot(ends.value, place, "o", color=colour)
+        axes.annotate(
+            f"{ends.value:+.3f}", (ends.value, place), (0, 5), textcoords="offset points",
+            ha="center", fontsize=7,
+        )  # fmt: skip
+    axes.set_yticks(range(len(differences)), [one.second for one in differences], fontsize=8)
+    axes.set_ylim(-0.6, len(differences) - 0.3)
+    axes.locator_params(axis="x", nbins=5)
+
+
+def _beside(axes: Axes, table: pd.DataFrame) -> None:
+    """Draw a group of bars for each row of a table, the last row on top, a bar for each column."""
+    height = 0.8 / table.shape[1]
+    for position, name in enumerate(table.columns):
+        places = np.arange(len(table)) + 0.4 - height * (position + 0.5)
+        values = table[name]
+        bars = axes.barh(
+            places, values.fillna(0), height, label=name, color=COLOURS[position % len(COLOURS)]
+        )
+        labels = ["" if np.isnan(value) else f"{value:.3f}" for value in values]
+        axes.bar_label(bars, labels, padding=2, fontsize=7)
+    axes.set_yticks(range(len(table)), table.index, fontsize=8)
+    axes.set_xlim(0, 1.08)
 
 
 def _short(name: str) -> str:

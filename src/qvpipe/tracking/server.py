@@ -29,7 +29,7 @@ DEFAULTS = {
 
 
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
-"""The UI then shows training runs, and nothing of language models."""
+"""Says to the UI that this is about training; its switch at the top left must say so as well."""
 
 
 def tracking_uri() -> str:
