@@ -303,9 +303,11 @@ class ModelSettings:
 class EnsembleSettings:
     """How the members' predictions are put together."""
 
-    weights: Literal["map", "equal"] | Mapping[str, Annotated[float, Between(0)]] = "map"
-    """Members weighted by their validation mAP, or all alike, or a weight for each of them; only
-    how the weights stand to one another counts."""
+    weights: Literal["validation", "equal"] | Mapping[str, Annotated[float, Between(0)]] = (
+        "validation"
+    )
+    """Members weighted by how good they are in validation (mAP, or accuracy for `multiclass`), or
+    all alike, or a weight for each of them; only how the weights stand to one another counts."""
     normal_above: Share | None = 0.9
     """Above this probability the normal class stands alone: all others become 0. The probability
     is the members' mean before calibration."""
