@@ -82,6 +82,11 @@ def test_settings_cannot_be_changed() -> None:
             "weights: map",
             "ensemble.weights: found 'map'; allowed is any of valid",
         ),
+        (
+            "zeroshot: []",
+            "zeroshot: [clip]",
+            "ensemble.zeroshot: found 'clip', which search.zeroshot",
+        ),
         ("loss: bce", "loss: ce", "loss: found 'ce'; allowed is any but ce, because task is"),
         ("task: multilabel", "task: multiclass", "loss: found 'bce'; allowed is ce, because task"),
         ("validation: null", "validation: valid", "folds: found [0, 1, 2, 3, 4] of 5; allowed"),

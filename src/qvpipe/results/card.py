@@ -64,10 +64,15 @@ def _members(settings: Settings, result: Mapping[str, Any]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, judged in result["members"].items():
+        ends = f"{judged['weight']:.2f} | {judged[measure.key]:.3f} |"
+        if name in settings.ensemble.zeroshot:
+            source, which = settings.search.embedders[name], settings.search.frames
+            lines.append(f"| {name} | {which} frames | {source} | - | not trained | - | {ends}")
+            continue
         model, recipe = settings.models[name], settings.recipe(name)
         lines.append(
             f"| {name} | {model.input} | {model.backbone} | {model.size} | {recipe.epochs} | "
-            f"{recipe.lr:g} | {judged['weight']:.2f} | {judged[measure.key]:.3f} |"
+            f"{recipe.lr:g} | {ends}"
         )
     lines.append(
         f"\nLoss `{settings.loss}`, seed {settings.seed}. All settings are the parameters of the "

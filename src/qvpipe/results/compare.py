@@ -251,7 +251,7 @@ def _from_folder(folder: Path, name: str) -> Judged:
             files.read_predictions(folder / files.fold_predictions(member, fold))
             for fold in params["folds"]
         )
-        for member in params["members"]
+        for member in [*params["members"], *params["ensemble"].get("zeroshot", [])]
     }
     return Judged(
         name,

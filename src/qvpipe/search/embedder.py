@@ -86,6 +86,11 @@ class Clip:
 
         return _in_batches(embed, texts, self._batch_size)
 
+    def save(self, folder: Path) -> None:
+        """Write the model to a folder from which `load_clip` loads it."""
+        self._model.save_pretrained(folder)
+        self._processor.save_pretrained(folder)
+
 
 class Backbone:
     """The backbone of a trained classifier; it knows no texts."""

@@ -37,7 +37,7 @@ def ensemble(settings: Settings) -> None:
     truth = targets(videos["labels"], len(classes))
     folds, groups = (videos[name].to_numpy() for name in ("fold", "group"))
     validation = Validation(truth, folds, groups, classes, normal, settings.task, settings.seed)
-    scores = {member: _out_of_fold(settings, member, videos) for member in settings.members}
+    scores = {member: _out_of_fold(settings, member, videos) for member in settings.voters}
 
     members = {member: validation.summary(table) for member, table in scores.items()}
     measure = MEASURES[settings.task].key
@@ -129,7 +129,7 @@ def _tested(
     """Return the test set as all folds of all members see it; None if there is none."""
     paths = {
         member: [files.fold_test(member, fold) for fold in settings.folds]
-        for member in settings.members
+        for member in settings.voters
     }
     if not all(path.is_file() for each in paths.values() for path in each):
         return None

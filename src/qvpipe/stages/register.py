@@ -128,6 +128,8 @@ def lay_bundle(settings: Settings, folder: Path) -> Path:
     (folder / "params.yaml").write_text(
         yaml.safe_dump(as_tree(settings), sort_keys=False), encoding="utf-8"
     )
+    for name in settings.ensemble.zeroshot:
+        shutil.copytree(files.untrained_model(name), folder / name)
     for member in settings.members:
         for fold in settings.folds:
             target = folder / member / f"fold{fold}"

@@ -36,7 +36,8 @@ REQUIREMENTS = (
     "torch",
     "torchvision",
 )
-"""What the registered model needs beside MLflow itself, and beside transformers for VideoMAE."""
+"""What the registered model needs beside MLflow itself, and beside transformers for VideoMAE
+and CLIP."""
 
 
 AGAINST, STANDING = "against", "standing"
@@ -452,7 +453,8 @@ def _signature(rules: Mapping[str, Any]) -> Any:  # noqa: ANN401 - an MLflow typ
 def _requirements(settings: Settings) -> list[str]:
     backbones = [settings.models[member].backbone for member in settings.members]
     videomae = any(backbone.startswith("videomae") for backbone in backbones)
-    return [*REQUIREMENTS, *(["transformers"] if videomae else [])]
+    transformers = videomae or settings.ensemble.zeroshot
+    return [*REQUIREMENTS, *(["transformers"] if transformers else [])]
 
 
 def _pinned(package: str) -> str:
