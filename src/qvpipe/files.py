@@ -87,7 +87,7 @@ def zeroshot_predictions(name: str) -> Path:
 
 def untrained_model(name: str) -> Path:
     """Return the folder of a model of texts and pictures that is a member of the ensemble."""
-    return MODELS / name / "clip"
+    return MODELS / name / "model"
 
 
 def zeroshot_metrics(name: str) -> Path:
