@@ -341,7 +341,7 @@ def describe(uri: str) -> dict[str, str]:
     }
     if "score" in version.tags:
         score = float(version.tags["score"])
-        known[f"{version.tags['measure']} in validation"] = f"{score:.3f}"
+        known[f"Validation {version.tags['measure']}"] = f"{score:.3f}"
     return known
 
 
