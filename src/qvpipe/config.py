@@ -303,9 +303,13 @@ class ModelSettings:
 class EnsembleSettings:
     """How the members' predictions are put together."""
 
-    weights: Literal["map", "equal"] | Mapping[str, Annotated[float, Between(0)]] = "map"
-    """Members weighted by their validation mAP, or all alike, or a weight for each of them; only
-    how the weights stand to one another counts."""
+    weights: Literal["validation", "equal"] | Mapping[str, Annotated[float, Between(0)]] = (
+        "validation"
+    )
+    """Members weighted by how good they are in validation (mAP, or accuracy for `multiclass`), or
+    all alike, or a weight for each of them; only how the weights stand to one another counts."""
+    zeroshot: tuple[str, ...] = ()
+    """Entries of `search.zeroshot` whose labels, given without training, join the members."""
     normal_above: Share | None = 0.9
     """Above this probability the normal class stands alone: all others become 0. The probability
     is the members' mean before calibration."""
@@ -392,6 +396,11 @@ class Settings:
         """Say how to pickle settings for another process: a mapping proxy cannot be pickled."""
         return _dataclass, (Settings, as_tree(self), "")
 
+    @property
+    def voters(self) -> tuple[str, ...]:
+        """All members of the ensemble: those that are trained, and those that need no training."""
+        return (*self.members, *self.ensemble.zeroshot)
+
     def recipe(self, member: str) -> TrainSettings:
         """Return `train` with what the member's model overrides."""
         overrides = self.models[member].train
@@ -437,10 +446,16 @@ def _check_across(settings: Settings) -> None:
                 f"allowed is any of {_listed(settings.models)}{_nearest(member, settings.models)}"
             )
         settings.recipe(member)
-    _check_weights(settings)
     _check_search(settings.search)
+    _check_zeroshot(settings)
+    _check_weights(settings)
     _check_task(settings)
-    for key, values in (("members", settings.members), ("folds", settings.folds)):
+    unique = {
+        "members": settings.members,
+        "folds": settings.folds,
+        "ensemble.zeroshot": settings.ensemble.zeroshot,
+    }
+    for key, values in unique.items():
         if len(set(values)) < len(values):
             raise SettingsError(f"{key}: found {list(values)}; each may stand there only once")
     if not settings.folds or max(settings.folds) >= settings.splits.folds:
@@ -521,15 +536,16 @@ def _check_weights(settings: Settings) -> None:
     weights = settings.ensemble.weights
     if not isinstance(weights, Mapping):
         return
+    known = (*settings.models, *settings.ensemble.zeroshot)
     for name in weights:
-        if name not in settings.models:
+        if name not in known:
             raise SettingsError(
                 f"ensemble.weights.{name}: models has no entry of that name; allowed is any of "
-                f"{_listed(settings.models)}{_nearest(name, settings.models)}"
+                f"{_listed(known)}{_nearest(name, known)}"
             )
-    if not any(weights.get(member, 0) for member in settings.members):
+    if not any(weights.get(member, 0) for member in settings.voters):
         raise SettingsError("ensemble.weights: no member has a weight above 0; give one to one")
-    for member in settings.members:
+    for member in settings.voters:
         if member not in weights:
             raise SettingsError(
                 f"ensemble.weights: has no weight for the member {member}; add it, 0 for none"
@@ -553,6 +569,21 @@ def _check_search(search: SearchSettings) -> None:
             raise SettingsError(
                 f"search.zeroshot.{name}: found {list(templates)}; allowed is a list of prompts "
                 'with {} in each where the name of the class stands, such as ["a photo of {}"]'
+            )
+
+
+def _check_zeroshot(settings: Settings) -> None:
+    known = settings.search.zeroshot
+    for name in settings.ensemble.zeroshot:
+        if name not in known:
+            raise SettingsError(
+                f"ensemble.zeroshot: found {name!r}, which search.zeroshot has no entry for; "
+                f"allowed is any of {_listed(known) or 'none'}{_nearest(name, known)}"
+            )
+        if name in settings.models:
+            raise SettingsError(
+                f"ensemble.zeroshot: found {name!r}, which is also an entry of models; give the "
+                "embedder another name, since members are told apart by theirs"
             )
 
 

@@ -80,6 +80,16 @@ def embedded(name: str) -> Path:
     return SEARCH / name
 
 
+def zeroshot_predictions(name: str) -> Path:
+    """Return the table of the probabilities that an embedder gives all videos without training."""
+    return ZEROSHOT / name / "predictions.csv"
+
+
+def untrained_model(name: str) -> Path:
+    """Return the folder of a model of texts and pictures that is a member of the ensemble."""
+    return MODELS / name / "model"
+
+
 def zeroshot_metrics(name: str) -> Path:
     """Return the metrics of an embedder's labels without training."""
     return METRICS / "zeroshot" / f"{name}.json"

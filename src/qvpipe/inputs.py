@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qvpipe.config import ModelSettings, Settings, SuperimagesSettings
 from qvpipe.video.candidates import take_candidates
-from qvpipe.video.choose import choose, evenly
+from qvpipe.video.choose import choose, embedded, evenly
 from qvpipe.video.images import Image, decode_jpeg, square
 from qvpipe.video.quality import Judgement, judge
 from qvpipe.video.reader import Sample
@@ -57,6 +58,19 @@ def clip_views(stored: StoredFrames, model: ModelSettings) -> Views:
     return np.stack([square(stored.frames[i], model.size, "squash") for i in positions])
 
 
+def embedded_views(stored: StoredFrames, which: Literal["middle", "all"]) -> Views:
+    """Return what a model of texts and pictures sees of a video, for labels without training.
+
+    Args:
+        stored: The candidate frames of a video.
+        which: Frames; see `search.frames`.
+
+    Returns:
+        The frames as they are stored, which the model itself scales and crops.
+    """
+    return stored.frames[embedded([frame.index for frame in stored.facts], which)]
+
+
 @dataclass(frozen=True)
 class Examined:
     """A video file after the steps that the stages take before any model sees it.
@@ -81,9 +95,12 @@ class Examined:
 
     def views(self, settings: Settings, members: Sequence[str]) -> dict[str, Views]:
         """Return what each member sees."""
-        return {member: self._seen_by(settings.models[member], settings) for member in members}
+        return {member: self._seen_by(member, settings) for member in members}
 
-    def _seen_by(self, model: ModelSettings, settings: Settings) -> Views:
+    def _seen_by(self, member: str, settings: Settings) -> Views:
+        if member in settings.ensemble.zeroshot:
+            return embedded_views(self.stored, settings.search.frames)
+        model = settings.models[member]
         if model.input == "superimage":
             return superimage_views(self.superimage(settings.superimages), model)
         if model.input == "clip":

@@ -15,11 +15,13 @@ from mlflow.pyfunc import PyFuncModel
 from qvpipe import config, files, tracking
 from qvpipe.config import Settings
 from qvpipe.inference.explain import explain
+from qvpipe.inference.intake import see_file
+from qvpipe.inference.predictor import load
 from qvpipe.stages.clean import clean
 from qvpipe.stages.ensemble import ensemble
 from qvpipe.stages.frames import frames
 from qvpipe.stages.index import index
-from qvpipe.stages.register import register
+from qvpipe.stages.register import lay_bundle, register
 from qvpipe.stages.splits import splits
 from qvpipe.stages.superimages import superimages
 from qvpipe.stages.train import train
@@ -98,12 +100,11 @@ def run_all(chosen: Settings) -> None:
         for fold in chosen.folds:
             train(chosen, member, fold)
     ensemble(chosen)
-    register(chosen)
 
 
-def predicted(model: PyFuncModel, video: Path, **params: object) -> Mapping[Any, Any]:
+def predicted(model: PyFuncModel, video: Path) -> Mapping[Any, Any]:
     """Return what a registered model says of a video."""
-    table = cast("pd.DataFrame", model.predict([str(video)], params=params))
+    table = cast("pd.DataFrame", model.predict([str(video)]))
     (row,) = table.to_dict("records")
     assert row["status"] == "ok"
     return row
@@ -120,6 +121,7 @@ def test_classes_of_clips_end_in_a_registered_model(
     render(folder / "raw/train/sports/brief.mp4", "mpeg4", 5)
     chosen = settings("coin-videomae.yaml", COIN)
     run_all(chosen)
+    register(chosen)
 
     printed = capsys.readouterr().out
     assert "index: 19 videos in, 18 out, 1 shorter than 0.4 s (data.shortest_s)\n" in printed
@@ -156,10 +158,13 @@ def test_clips_stand_beside_super_images(folder: Path) -> None:
     result = files.read_json(files.METRICS / "ensemble.json")
     assert set(result["members"]) == {"swin", "superimage"}
     assert sum(member["weight"] for member in result["members"].values()) == pytest.approx(1)
-    model = tracking.load_model("models:/qvpipe@champion", "cpu")
+    predictor = load(lay_bundle(chosen, folder / "bundle"), "cpu")
     video = folder / "raw/SG/0.mp4"
-    both, alone = predicted(model, video), predicted(model, video, members=["swin"])
-    assert both["SG"] != alone["SG"]
+    seen = [("a video", see_file(video, chosen, chosen.members))]
+    (both,), (alone,) = (
+        predictor.predict(seen, predictor.options(members=members)) for members in (None, ["swin"])
+    )
+    assert both.probabilities["SG"] != alone.probabilities["SG"]
     # What a clip's backbone looks at is not known, so the super-image's tells where.
-    (seeing,) = explain(model.unwrap_python_model().predictor, video, ["SG"], 2).seeings
+    (seeing,) = explain(predictor, video, ["SG"], 2).seeings
     assert len(seeing.moments) == 2

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,9 @@ from mlflow import MlflowClient
 
 from qvpipe import cli, files
 from qvpipe.config import parse
+from qvpipe.stages.embed import embed
+from qvpipe.stages.frames import frames
+from qvpipe.stages.index import index
 from qvpipe.video.store import read_facts, unpack
 from tests.conftest import REPOSITORY, render
 from tests.end_to_end.conftest import Project, make_project
@@ -114,6 +118,18 @@ def test_searching_leaves_all_stages_as_they_are(
     assert set(stages) <= {"index"}
 
 
+def test_labels_that_join_come_before_the_ensemble(searched: Project) -> None:
+    text = (searched.folder / "params.yaml").read_text(encoding="utf-8")
+    searched.set({"ensemble": {"zeroshot": ["clip"]}})
+    try:
+        graph = searched.run("dvc", "dag", "--dot", "register")
+    finally:
+        (searched.folder / "params.yaml").write_text(text, encoding="utf-8")
+    for arrow in ("zeroshot@clip join@clip", "join@clip ensemble", "join@clip register"):
+        first, then = arrow.split()
+        assert f'"{first}" -> "{then}"' in graph
+
+
 def frame(project: Project, video: str, position: int, target: Path) -> None:
     """Write a stored frame as a picture."""
     picture = unpack(project.folder / files.frames_zip(video), [position]).frames[0]
@@ -137,15 +153,18 @@ def test_one_text_after_another_until_an_empty_line(
     assert printed.count("search: by clip") == 2
 
 
-def test_only_new_videos_are_embedded(searched: Project, search: Callable[..., str]) -> None:
-    raw = searched.folder / "data/raw/kinetics700"
-    folder = searched.folder / files.embedded("clip")
+def test_only_new_videos_are_embedded(
+    searched: Project, search: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw, folder = Path("data/raw/kinetics700"), files.embedded("clip")
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     (raw / "yoga/v3.mp4").rename(raw / "yoga/new.mp4")
     gone, new = "yoga/v3.mp4", "yoga/new.mp4"
     write_labels(searched, {**{f: label for f, label in LABELS.items() if f != gone}, new: "yoga"})
-    printed = searched.run("dvc", "repro", "embed")
-    assert "embed: 6 videos in, 6 out, 1 of them new" in printed
+    settings = files.read_settings()
+    for stage in (index, frames, partial(embed, name="clip")):
+        stage(settings)
+    assert "embed: 6 videos in, 6 out, 1 of them new" in capsys.readouterr().out
     after = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     assert {name for name in after if after[name] != before.get(name)} == {"yoga__new.safetensors"}
     found = {row[1] for row in ROW.findall(search("somebody", "-k", "99"))}
@@ -184,7 +203,7 @@ def test_another_model_than_the_embedded_one_is_noticed(
 
 def test_by_default_there_is_nothing_of_it(project: Project, tmp_path: Path) -> None:
     stages = project.run("dvc", "stage", "list", "--name-only").split()
-    assert [name for name in stages if name.startswith(("embed", "zeroshot"))] == []
+    assert [name for name in stages if name.startswith(("embed", "zeroshot", "join"))] == []
     assert "embed" not in (project.folder / "dvc.lock").read_text(encoding="utf-8")
     printed = project.run("qvpipe", "search", "crack", code=1)
     assert "error: nothing is embedded yet" in printed

@@ -112,7 +112,7 @@ def registered(pipeline: Path, bundle: Path) -> Registered:
         client = connect()
         experiment = client.create_experiment("qvpipe", (pipeline / "mlruns").as_uri())
         run = client.create_run(experiment).info.run_id
-        version = tracking.register(SETTINGS, run, bundle, {"map": "0.5"})
+        version = tracking.register(SETTINGS, run, bundle, {"measure": "mAP", "score": "0.5"})
         tracking.award("qvpipe", version, tracking.contest("qvpipe"), "champion", {}, "")
     return model
 

@@ -5,11 +5,13 @@ from qvpipe.learning.ensemble import combine, member_weights
 
 
 def test_weights_follow_the_map() -> None:
-    assert member_weights({"a": 0.6, "b": 0.2}, "map") == pytest.approx({"a": 0.75, "b": 0.25})
+    assert member_weights({"a": 0.6, "b": 0.2}, "validation") == pytest.approx(
+        {"a": 0.75, "b": 0.25}
+    )
     assert member_weights({"a": 0.6, "b": 0.2}, "equal") == {"a": 0.5, "b": 0.5}
     fixed = {"a": 1.0, "b": 3.0, "untrained": 5.0}
     assert member_weights({"a": 0.6, "b": 0.2}, fixed) == {"a": 0.25, "b": 0.75}
-    assert member_weights({"a": 0.0, "b": 0.0}, "map") == {"a": 0.5, "b": 0.5}
+    assert member_weights({"a": 0.0, "b": 0.0}, "validation") == {"a": 0.5, "b": 0.5}
 
 
 def test_the_mean_is_weighted() -> None:

@@ -5,6 +5,7 @@ from typing import Literal
 
 import pytest
 import torch
+from torch.nn.functional import one_hot
 
 from qvpipe.config import (
     AslSettings,
@@ -19,6 +20,7 @@ from qvpipe.learning.evaluate import choose_device, choose_precision, predict_ba
 from qvpipe.learning.fit import Epoch, Fit, Work, batch_sizes, begin, fit, learn
 from qvpipe.learning.items import Items
 from qvpipe.learning.losses import Loss, asl, bce, cb_focal, ce
+from qvpipe.learning.metrics import accuracy
 from qvpipe.learning.network import Network
 
 CPU = torch.device("cpu")
@@ -71,16 +73,19 @@ def test_no_step_asks_the_device_for_a_value_or_leaves_it(
     assert 0 < lr < recipe.lr
 
 
-def test_the_best_epoch_is_the_most_accurate_one_where_a_task_has_accuracy() -> None:
-    def epoch(number: int, score: float, **decided: float) -> Epoch:
-        return Epoch(number, 1.0, score, score, score, 0.1, 1.0, 1.0, decided)
-
-    def best(*epochs: Epoch) -> int:
-        return max(epochs, key=lambda one: one.score).number
-
-    assert best(epoch(1, 0.5), epoch(2, 0.9), epoch(3, 0.9)) == 2
-    assert best(epoch(1, 0.9, accuracy=0.5), epoch(2, 0.8, accuracy=0.7)) == 2
-    assert best(epoch(1, 0.8, accuracy=0.7), epoch(2, 0.9, accuracy=0.7)) == 2
+def test_of_a_single_choice_the_most_accurate_epoch_is_kept() -> None:
+    learned, judged = (
+        replace(part, targets=one_hot(part.targets[:, 0].long(), 2).float())
+        for part in (items(24, 1), items(16, 2))
+    )
+    torch.manual_seed(0)
+    network, slow = Network(MODEL, 2, "none"), replace(RECIPE, lr=3e-4)
+    fitted = fit(network, learned, judged, ce(CeSettings()), slow, CPU, task="multiclass", seed=0)
+    rows = [epoch.row() for epoch in fitted.curve]
+    assert len({row["accuracy"] for row in rows}) > 2
+    best = max(rows, key=lambda row: (row["accuracy"], row["map"]))
+    assert fitted.best.number == best["number"]
+    assert accuracy(judged.targets.numpy(), fitted.probabilities.numpy()) == best["accuracy"]
 
 
 @pytest.fixture(scope="module")

@@ -65,6 +65,7 @@ def test_what_the_data_validate_and_test_on_stays_apart(
     assert parts == {"": 3, "validation": 2, "test": 3}
     printed = capsys.readouterr().out
     assert "8 videos in, 5 out, 3 for the test, 0 unreadable" in printed
+    assert "validated on 2 and learned from 3, as their folders say" in printed
     assert "items of different parts of the data show the same, test__crack__a" in printed
 
 

@@ -40,7 +40,7 @@ def model(client: MlflowClient) -> str:
 def version(client: MlflowClient, model: str, score: float, folds: str = "0, 1") -> str:
     """Register a version as the stage does, without the files."""
     run = client.create_run("0").info.run_id
-    tags = {"index": "an index", "folds": folds, "map": repr(score)}
+    tags = {"index": "an index", "folds": folds, "measure": "mAP", "score": repr(score)}
     source = f"runs:/{run}/model"
     made = client.create_model_version(model, source, run, tags=tags, await_creation_for=0)
     return str(made.version)

@@ -252,7 +252,7 @@ def models() -> Finding:
     if not versions:
         return Finding(f"no version of {model} is registered", "`dvc repro` registers one")
     named = [
-        f"{version.version} ({', '.join(version.aliases)}, mAP {_rounded(version.tags.get('map'))})"
+        f"{version.version} ({', '.join(version.aliases)}, {_score(version.tags)})"
         for version in versions
         if version.aliases
     ]
@@ -261,8 +261,9 @@ def models() -> Finding:
     return Finding(f"{model} has {count}: {known}")
 
 
-def _rounded(value: str | None) -> str:
-    return "?" if value is None else f"{float(value):.3f}"
+def _score(tags: Mapping[str, str]) -> str:
+    """Return how good a version is by what it was chosen by."""
+    return f"{tags['measure']} {float(tags['score']):.3f}" if "score" in tags else "not judged"
 
 
 REINSTALL = "`make demo` installs what is missing, or `uv pip install -r requirements.txt`"

@@ -120,7 +120,7 @@ def explain(
     """
     check_length(path)
     examined = examine(path, predictor.settings, full_size=True)
-    views = examined.views(predictor.settings, list(predictor.networks))
+    views = examined.views(predictor.settings, predictor.settings.voters)
     (prediction,) = predictor.predict([(str(path), views)])
     return explain_prediction(predictor, examined, views, prediction, classes, moments)
 

@@ -71,7 +71,7 @@ def look(video: str, settings: Settings) -> Looked | VideoError:
             sample = replace(examined.sample, frames=examined.stored.frames)
             return Looked(
                 replace(examined, sample=sample),
-                examined.views(settings, settings.members),
+                examined.views(settings, settings.voters),
                 probe(path).duration_s,
             )
     except VideoError as error:

@@ -4,7 +4,7 @@ import difflib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +26,8 @@ from qvpipe.learning.ensemble import Floats, combine
 from qvpipe.learning.evaluate import choose_device, choose_precision, predict
 from qvpipe.learning.network import Network
 from qvpipe.learning.tasks import activation
+from qvpipe.search.embedder import load_clip
+from qvpipe.search.zeroshot import ZeroShot, zero_shot
 from qvpipe.video.reader import VideoError
 
 BATCH = 16
@@ -87,12 +89,14 @@ class Predictor:
             calibration and thresholds.
         networks: One for each fold, by member.
         device: Where they lie.
+        untrained: The members that label without training.
     """
 
     settings: Settings
     rules: Mapping[str, Any]
     networks: Mapping[str, Sequence[Network]]
     device: torch.device
+    untrained: Mapping[str, ZeroShot] = field(default_factory=dict)
 
     @property
     def classes(self) -> list[str]:
@@ -131,9 +135,10 @@ class Predictor:
         Raises:
             QvpipeError: If a class or a member is unknown or a number out of range.
         """
-        chosen = tuple(self.networks) if members is None else tuple(members)
+        known = list(self.rules["members"])
+        chosen = tuple(known if members is None else members)
         self.check_classes(thresholds or ())
-        _check_known("member", chosen, list(self.networks))
+        _check_known("member", chosen, known)
         for name, value in (thresholds or {}).items():
             if not 0 <= value <= 1:
                 raise QvpipeError(f"the threshold of {name} is {value}; allowed is 0 to 1")
@@ -186,14 +191,14 @@ class Predictor:
 
     def _probabilities(self, views: Sequence[Mapping[str, Views]], options: Options) -> Floats:
         """Return the ensemble's probabilities, `[videos, classes]`."""
-        members = {}
-        for member in options.members:
-            stacked = np.stack([video[member] for video in views])
-            pictures = torch.from_numpy(stacked).permute(0, 1, 4, 2, 3)
-            folds = [
-                self._fold(member, network, pictures, options) for network in self.networks[member]
-            ]
-            members[member] = torch.stack(folds).mean(dim=0).double().numpy()
+        members = {
+            member: self._by_clip(
+                self.untrained[member], [video[member] for video in views], options
+            )
+            if member in self.untrained
+            else self._by_networks(member, np.stack([video[member] for video in views]), options)
+            for member in options.members
+        }
         total = sum(self.rules["members"][member] for member in members)
         normal = self.rules["normal"]
         return combine(
@@ -203,6 +208,20 @@ class Predictor:
             self.rules["normal_above"],
             partial(calibrate, maps=from_json(self.rules["calibration"])),
         )
+
+    def _by_networks(self, member: str, views: Views, options: Options) -> Floats:
+        """Return the mean of a member's folds for `[videos, views, size, size, 3]`."""
+        pictures = torch.from_numpy(views).permute(0, 1, 4, 2, 3)
+        folds = [
+            self._fold(member, network, pictures, options) for network in self.networks[member]
+        ]
+        return torch.stack(folds).mean(dim=0).double().numpy()
+
+    def _by_clip(self, classifier: ZeroShot, videos: Sequence[Views], options: Options) -> Floats:
+        found = classifier.predict(videos)
+        if options.tta:
+            found = (found + classifier.predict([views[:, :, ::-1] for views in videos])) / 2
+        return found
 
     def _fold(self, member: str, network: Network, pictures: Tensor, options: Options) -> Tensor:
         precision = choose_precision(self.device, self.settings.recipe(member).amp)
@@ -250,9 +269,15 @@ def load(bundle: Path, device: str = "auto") -> Predictor:
             )
             for fold in rules["folds"]
         ]
-        for member in rules["members"]
+        for member in settings.members
     }
-    return Predictor(settings, rules, networks, where)
+    untrained = {
+        name: zero_shot(
+            load_clip(str(bundle / name), device), rules["classes"], settings.search.zeroshot[name]
+        )
+        for name in settings.ensemble.zeroshot
+    }
+    return Predictor(settings, rules, networks, where, untrained)
 
 
 def _network(settings: Settings, member: str, classes: int, folder: Path) -> Network:

@@ -23,6 +23,7 @@ from qvpipe.results.page import Picture, environment
 from qvpipe.video.labels import Labels
 
 if TYPE_CHECKING:
+    from qvpipe.config import Settings
     from qvpipe.inference.predictor import Predictor
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -232,12 +233,19 @@ def model_facts(predictor: "Predictor") -> dict[str, str]:
     rules, settings = predictor.rules, predictor.settings
     return {
         "Members": ", ".join(
-            f"{member} ({settings.models[member].backbone}, weight {weight:.2f})"
+            f"{member} ({_what(settings, member)}, weight {weight:.2f})"
             for member, weight in rules["members"].items()
         ),
         "Folds": f"{len(rules['folds'])} networks of each member",
         "Classes": str(len(predictor.classes)),
     }
+
+
+def _what(settings: "Settings", member: str) -> str:
+    """Return what a member is made of."""
+    if member in settings.ensemble.zeroshot:
+        return f"{settings.search.embedders[member]}, not trained"
+    return settings.models[member].backbone
 
 
 def agreement(

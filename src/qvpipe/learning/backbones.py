@@ -12,6 +12,7 @@ from timm.utils.model import freeze as freeze_modules
 from torch import Tensor, nn
 
 from qvpipe.errors import QvpipeError
+from qvpipe.learning.hub import from_hub
 
 Weights = dict[str, Tensor]
 
@@ -101,8 +102,10 @@ def statistics(backbone: nn.Module) -> tuple[Tensor, Tensor]:
 
 
 def _from_hub(name: str, built_for: dict[str, Any]) -> nn.Module:
+    config = timm.get_pretrained_cfg(name)
+    place = f"{config.hf_hub_id}" if config is not None else name
     try:
-        return timm.create_model(name, pretrained=True, **built_for)
+        return from_hub(place, lambda: timm.create_model(name, pretrained=True, **built_for))
     except (OSError, RuntimeError, ValueError) as error:
         raise QvpipeError(
             f"models: the hub gave no weights for {name!r} ({type(error).__name__}); connect to "

@@ -21,6 +21,7 @@ from torchvision.models.video.swin_transformer import SwinTransformer3d
 from qvpipe.config import ModelSettings
 from qvpipe.errors import QvpipeError
 from qvpipe.learning.backbones import load_weights
+from qvpipe.learning.hub import from_hub
 
 if TYPE_CHECKING:
     from transformers import VideoMAEForVideoClassification
@@ -180,10 +181,14 @@ def _video_mae(settings: ModelSettings, pretrained: str) -> VideoMae:
             "save_pretrained wrote, the id of a model on the hub, such as "
             f"{VIDEOMAE_HUB[name]}, or hub or none"
         )
-    try:
-        loaded: Any = VideoMAEForVideoClassification.from_pretrained(
+
+    def load() -> Any:  # noqa: ANN401 - without types in transformers
+        return VideoMAEForVideoClassification.from_pretrained(
             place, config=config, output_loading_info=True
         )
+
+    try:
+        model, found = load() if Path(place).is_dir() else from_hub(place, load)
     except OSError as error:
         raise QvpipeError(
             f"models: {place!r} gave no weights of VideoMAE; connect to the hub, or set pretrained "
@@ -191,7 +196,6 @@ def _video_mae(settings: ModelSettings, pretrained: str) -> VideoMae:
         ) from error
     except (RuntimeError, ValueError) as error:
         raise _other_weights(name, place) from error
-    model, found = loaded
     # Pretraining leaves a decoder behind, and a classifier is not wanted.
     strange = [*found["missing_keys"], *found["unexpected_keys"]]
     if any(".encoder." in key or ".embeddings." in key for key in strange):

@@ -10,19 +10,19 @@ Floats = NDArray[np.floating[Any]]
 
 
 def member_weights(
-    maps: Mapping[str, float], how: Literal["map", "equal"] | Mapping[str, float]
+    scores: Mapping[str, float], how: Literal["validation", "equal"] | Mapping[str, float]
 ) -> dict[str, float]:
     """Return a weight for each member; together they are 1.
 
     Args:
-        maps: Validation mAP of each member.
-        how: `map` for weights in proportion to the mAP, `equal` for equal ones, or the weight of
-            each member.
+        scores: How good each member is in validation, by the task's measure.
+        how: `validation` for weights in proportion to that, `equal` for equal ones, or the weight
+            of each member.
     """
     if isinstance(how, Mapping):
-        shares = {name: how[name] for name in maps}
+        shares = {name: how[name] for name in scores}
     else:
-        shares = {name: value if how == "map" else 1.0 for name, value in maps.items()}
+        shares = {name: value if how == "validation" else 1.0 for name, value in scores.items()}
     total = sum(shares.values())
     if total == 0:
         return {name: 1 / len(shares) for name in shares}

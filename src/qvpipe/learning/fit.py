@@ -27,7 +27,7 @@ from qvpipe.learning.losses import Loss
 from qvpipe.learning.metrics import Floats, Targets, mean_average_precision
 from qvpipe.learning.network import Network
 from qvpipe.learning.recipe import make_average, make_optimizer, make_schedule
-from qvpipe.learning.tasks import Name, activation, decisions
+from qvpipe.learning.tasks import MEASURES, Name, activation, decisions
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,14 @@ class Epoch:
     Attributes:
         number: From 1.
         loss: Mean training loss.
-        map: The better of the two validation mAPs.
+        map: Validation mAP of the better of two sets of weights.
         map_raw: Of the weights as they are.
         map_ema: Of their moving average; without one, the same as `map_raw`.
         lr: Last learning rate of the head.
         items_per_s: Items learned from in a second.
         seconds: The whole epoch with its validation.
+        score: By what the better weights and the best epoch are chosen: the task's measure, then
+            `map`.
         decided: What `tasks.decisions` says of the better probabilities, without single classes.
     """
 
@@ -54,17 +56,13 @@ class Epoch:
     lr: float
     items_per_s: float
     seconds: float
+    score: tuple[float, float]
     decided: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def score(self) -> tuple[float, float]:
-        """By what the best epoch is chosen: accuracy where a task has one, then `map`."""
-        return self.decided.get("accuracy", 0.0), self.map
 
     def row(self) -> dict[str, float]:
         """Return all values by their names."""
         values: dict[str, float] = dataclasses.asdict(self)
-        values.pop("decided")
+        del values["decided"], values["score"]
         return {**values, **self.decided}
 
 
@@ -257,7 +255,8 @@ def fit(
         with torch.compiler.set_stance("force_eager"):
             found = [_judge(candidate, work) for candidate in candidates]
         maps = [mean_average_precision(truth, probabilities.numpy()) for probabilities in found]
-        better = -1 if maps[-1] >= maps[0] else 0
+        scores = [MEASURES[task].of(truth, probabilities.numpy()) for probabilities in found]
+        better = -1 if (scores[-1], maps[-1]) >= (scores[0], maps[0]) else 0
         epoch = Epoch(
             number=number,
             loss=mean_loss,
@@ -267,6 +266,7 @@ def fit(
             lr=lr,
             items_per_s=len(train) / learned,
             seconds=time.perf_counter() - start,
+            score=(scores[better], maps[better]),
             decided=_decided(task, truth, found[better].numpy()),
         )
         progress.add(epoch, candidates[better], found[better])

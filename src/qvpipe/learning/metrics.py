@@ -59,6 +59,16 @@ def mean_average_precision(targets: Targets, scores: Floats) -> float:
     return _mean(average_precisions(targets, scores))
 
 
+def accuracy(targets: Targets, scores: Floats) -> float:
+    """Return the share of items whose most probable class is theirs.
+
+    Args:
+        targets: 0 or 1, a single 1 to an item, `[items, classes]`.
+        scores: Higher means more likely, `[items, classes]`.
+    """
+    return float((targets.argmax(axis=1) == scores.argmax(axis=1)).mean())
+
+
 def summary(
     targets: Targets, scores: Floats, classes: Sequence[str], normal: str | None
 ) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Tasks: what the logits of a network say of an item, and how good its decisions are."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
@@ -8,12 +9,45 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qvpipe.learning.metrics import Floats, Targets
+from qvpipe.learning import metrics
+from qvpipe.learning.metrics import Floats, Interval, Targets
 
 Name = Literal["multilabel", "multiclass"]
 
 Activation = Callable[[Tensor], Tensor]
 """From logits `[items, classes]` to probabilities of the same shape."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """The number that models are chosen by: the epoch that is kept, weights, the champion.
+
+    Attributes:
+        key: Its name in metrics.
+        title: What people call it.
+        of: Returns it for targets and probabilities, `[items, classes]` each.
+        difference: Returns by how much it is higher for the second of two sets of probabilities,
+            with the interval over groups; see `metrics.paired_bootstrap`.
+    """
+
+    key: str
+    title: str
+    of: Callable[[Targets, Floats], float]
+    difference: Callable[..., Interval]
+
+
+MEASURES: Mapping[Name, Measure] = {
+    "multilabel": Measure("map", "mAP", metrics.mean_average_precision, metrics.paired_bootstrap),
+    "multiclass": Measure(
+        "accuracy", "accuracy", metrics.accuracy, metrics.paired_bootstrap_accuracy
+    ),
+}
+"""The measure of each task.
+
+Of a single choice it is the accuracy and not the mean F1 over classes: it is what such data sets
+are compared by, a mean over items, which resampling suits, and close to F1 where classes are
+balanced.
+"""
 
 
 def activation(task: Name) -> Activation:
@@ -41,7 +75,7 @@ def decisions(
     """
     if task == "multilabel":
         return {}
-    from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+    from sklearn.metrics import precision_recall_fscore_support
 
     truth, found = targets.argmax(axis=1), scores.argmax(axis=1)
     said = np.take_along_axis(scores, truth[:, np.newaxis], axis=1)
@@ -49,7 +83,7 @@ def decisions(
         truth, found, labels=np.arange(len(classes)), zero_division=0
     )
     return {
-        "accuracy": float(accuracy_score(truth, found)),
+        "accuracy": metrics.accuracy(targets, scores),
         "precision": float(precision.mean()),
         "recall": float(recall.mean()),
         "f1": float(f1.mean()),

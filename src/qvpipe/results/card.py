@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from qvpipe.config import QVPIPE_CLASSES, QVPIPE_MEANINGS, Settings
+from qvpipe.learning.tasks import MEASURES
 
 
 def model_card(
@@ -56,16 +57,22 @@ def _decided(result: Mapping[str, Any], where: str) -> str:
 
 
 def _members(settings: Settings, result: Mapping[str, Any]) -> str:
+    measure = MEASURES[settings.task]
     lines = [
         "### Members\n",
-        "| member | input | backbone | pixels | epochs | lr | weight | mAP |",
+        f"| member | input | backbone | pixels | epochs | lr | weight | {measure.title} |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, judged in result["members"].items():
+        ends = f"{judged['weight']:.2f} | {judged[measure.key]:.3f} |"
+        if name in settings.ensemble.zeroshot:
+            source, which = settings.search.embedders[name], settings.search.frames
+            lines.append(f"| {name} | {which} frames | {source} | - | not trained | - | {ends}")
+            continue
         model, recipe = settings.models[name], settings.recipe(name)
         lines.append(
             f"| {name} | {model.input} | {model.backbone} | {model.size} | {recipe.epochs} | "
-            f"{recipe.lr:g} | {judged['weight']:.2f} | {judged['map']:.3f} |"
+            f"{recipe.lr:g} | {ends}"
         )
     lines.append(
         f"\nLoss `{settings.loss}`, seed {settings.seed}. All settings are the parameters of the "

@@ -4,7 +4,7 @@ import dataclasses
 import os
 import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,10 @@ from qvpipe.errors import QvpipeError
 from qvpipe.learning import metrics
 from qvpipe.learning.metrics import Interval
 from qvpipe.learning.targets import targets
-from qvpipe.learning.tasks import Name, decisions
+from qvpipe.learning.tasks import MEASURES, Name, decisions
 
 WORKSPACE = "workspace"
 ENSEMBLE = "ensemble"
-
-MEASURES: Mapping[Name, tuple[str, Callable[..., Interval]]] = {
-    "multilabel": ("mAP", metrics.paired_bootstrap),
-    "multiclass": ("accuracy", metrics.paired_bootstrap_accuracy),
-}
-"""What experiments differ in, and how its interval is found, by their task."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +44,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Difference:
-    """How another experiment's ensemble compares with the first one's, as mAP or as accuracy."""
+    """How another experiment's ensemble compares with the first one's, in the task's measure."""
 
     first: str
     second: str
@@ -197,7 +191,7 @@ def difference(
 ) -> Difference:
     """Return by how much the second ensemble is better, with its interval over inspections.
 
-    That is in mAP, and in accuracy for `multiclass`.
+    That is in the task's measure, see `tasks.MEASURES`.
 
     Args:
         first: What the other is measured against.
@@ -207,14 +201,14 @@ def difference(
     """
     if videos is None:
         videos = _common_videos([first, second])
-    measure, bootstrap = MEASURES[task]
-    interval = bootstrap(
+    measure = MEASURES[task]
+    interval = measure.difference(
         targets(videos["labels"], len(files.read_classes())),
         _array(first.scores[ENSEMBLE], videos),
         _array(second.scores[ENSEMBLE], videos),
         videos["group"].to_numpy(),
     )
-    return Difference(first.name, second.name, interval, measure)
+    return Difference(first.name, second.name, interval, measure.title)
 
 
 def text(comparison: Comparison) -> str:
@@ -257,7 +251,7 @@ def _from_folder(folder: Path, name: str) -> Judged:
             files.read_predictions(folder / files.fold_predictions(member, fold))
             for fold in params["folds"]
         )
-        for member in params["members"]
+        for member in [*params["members"], *params["ensemble"].get("zeroshot", [])]
     }
     return Judged(
         name,

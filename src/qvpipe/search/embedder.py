@@ -14,6 +14,7 @@ from torch.nn import functional
 from qvpipe.config import ModelSettings
 from qvpipe.errors import QvpipeError, one_line
 from qvpipe.learning.evaluate import choose_device
+from qvpipe.learning.hub import from_hub
 from qvpipe.video.images import Image, square
 
 if TYPE_CHECKING:
@@ -86,6 +87,11 @@ class Clip:
 
         return _in_batches(embed, texts, self._batch_size)
 
+    def save(self, folder: Path) -> None:
+        """Write the model to a folder from which `load_clip` loads it."""
+        self._model.save_pretrained(folder)
+        self._processor.save_pretrained(folder)
+
 
 class Backbone:
     """The backbone of a trained classifier; it knows no texts."""
@@ -137,7 +143,6 @@ def load_clip(source: str, device: str = "auto", batch_size: int = 64) -> Clip:
         QvpipeError: If transformers is not installed or there is no such model.
     """
     try:
-        from huggingface_hub import model_info
         from transformers import CLIPModel, CLIPProcessor
         from transformers.utils import logging
     except ImportError:
@@ -145,27 +150,19 @@ def load_clip(source: str, device: str = "auto", batch_size: int = 64) -> Clip:
     logging.disable_progress_bar()
     logging.set_verbosity_error()
 
-    def load(**how: Any) -> Clip:  # noqa: ANN401 - options of transformers
-        model = CLIPModel.from_pretrained(source, **how)
-        processor = CLIPProcessor.from_pretrained(source, **how)
+    def load() -> Clip:
+        model = CLIPModel.from_pretrained(source)
+        processor = CLIPProcessor.from_pretrained(source)
         return Clip(model, processor, choose_device(device), batch_size)
 
-    if Path(source).is_dir():
-        try:
-            return load(local_files_only=True)
-        except (OSError, ValueError) as error:
+    try:
+        return load() if Path(source).is_dir() else from_hub(source, load)
+    except (OSError, ValueError) as error:
+        if Path(source).is_dir():
             raise QvpipeError(
                 f"the folder {source} holds no CLIP model that transformers can load "
                 f"({one_line(error)}); save one there with its processor"
             ) from None
-    try:
-        return load(local_files_only=True)
-    except (OSError, ValueError):
-        pass
-    try:
-        model_info(source, timeout=10)  # Loading alone would try for half a minute.
-        return load()
-    except Exception as error:  # The hub's client raises those of its own network library.
         raise QvpipeError(
             f"the hub gave no CLIP model {source!r} ({one_line(error)}); connect to the hub once, "
             "or name a folder that holds a model"

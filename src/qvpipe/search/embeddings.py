@@ -16,6 +16,7 @@ from qvpipe import files
 from qvpipe.errors import QvpipeError
 from qvpipe.search.embedder import Embedder, Vectors
 from qvpipe.video import store
+from qvpipe.video.choose import embedded
 from qvpipe.video.reader import VideoError
 from qvpipe.video.store import read_facts, unpack
 
@@ -137,17 +138,14 @@ def read_embedder(path: Path) -> str:
 
 
 def _positions(task: Task) -> list[int]:
-    """Return which of the stored frames are embedded, each picture of the video once."""
+    """Return which of the stored frames are embedded."""
     facts = read_facts(files.frames_zip(task.video))
     if not facts:
         raise VideoError(
             f"{files.frames_zip(task.video)} holds no frame; remove it, and `dvc repro` makes it "
             "again"
         )
-    if task.which == "middle":
-        return [len(facts) // 2]
-    first = {frame.index: position for position, frame in reversed(list(enumerate(facts)))}
-    return sorted(first.values())
+    return embedded([frame.index for frame in facts], task.which)
 
 
 def _write(task: Task, positions: Sequence[int], vectors: Vectors) -> None:

@@ -94,7 +94,7 @@ def with_classifier(settings: Settings, predictor: "Predictor", model: str) -> S
         QvpipeError: If there are no frames.
     """
     weights = predictor.rules["members"]
-    member = max(weights, key=lambda name: float(weights[name]))
+    member = max(predictor.networks, key=lambda name: float(weights[name]))
     how = predictor.settings.models[member]
     grid = predictor.settings.superimages.grid if how.input == "superimage" else 1
     batch_size = settings.search.batch_size

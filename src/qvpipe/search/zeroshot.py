@@ -4,15 +4,63 @@ Radford et al., Learning transferable visual models from natural language superv
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qvpipe.config import QVPIPE_MEANINGS
 from qvpipe.search.embedder import Clip, Vectors
 
 Floats = NDArray[np.floating[Any]]
 Targets = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ZeroShot:
+    """A classifier of videos that has learned from none of them.
+
+    Attributes:
+        clip: The model of texts and pictures.
+        classes: Embeddings of the classes, `[classes, dimensions]`.
+    """
+
+    clip: Clip
+    classes: Vectors
+
+    def similarities(self, videos: Sequence[Vectors]) -> Floats:
+        """Return how alike videos and classes are, in [-1, 1], `[videos, classes]`.
+
+        Args:
+            videos: The embeddings of the frames of each, `[frames, dimensions]`.
+        """
+        return np.stack([video_vector(frames) for frames in videos]) @ self.classes.T
+
+    def probabilities(self, similarities: Floats) -> Floats:
+        """Return the probabilities of classes; see the function of that name."""
+        return probabilities(similarities, self.clip.scale)
+
+    def predict(self, videos: Sequence[NDArray[np.uint8]]) -> Floats:
+        """Return the probabilities of the classes, `[videos, classes]`.
+
+        Args:
+            videos: The frames of each, `[frames, height, width, 3]`.
+        """
+        embedded = [self.clip.images(list(frames)) for frames in videos]
+        return self.probabilities(self.similarities(embedded))
+
+
+def zero_shot(clip: Clip, classes: Sequence[str], templates: Sequence[str]) -> ZeroShot:
+    """Return the classifier of some classes; codes of QV-Pipe stand for what they mean.
+
+    Args:
+        clip: The model of texts and pictures.
+        classes: Their names.
+        templates: See `class_vectors`.
+    """
+    names = [QVPIPE_MEANINGS.get(name, name) for name in classes]
+    return ZeroShot(clip, class_vectors(clip, names, templates))
 
 
 def class_vectors(clip: Clip, names: Sequence[str], templates: Sequence[str]) -> Vectors:
@@ -33,7 +81,10 @@ def video_vector(frames: Vectors) -> Vectors:
 
 
 def probabilities(similarities: Floats, scale: float) -> Floats:
-    """Return the softmax over the classes, `[videos, classes]`.
+    """Return the softmax over the classes, as CLIP was trained with, `[videos, classes]`.
+
+    For items of several classes as well, since similarities of right and wrong classes lie close
+    together and only say which one is more alike. An ensemble calibrates what comes of it.
 
     Args:
         similarities: In [-1, 1], `[videos, classes]`.

@@ -1,13 +1,12 @@
 """Embed the stored frames of every video that is new or has changed."""
 
-import argparse
-
 from tqdm import tqdm
 
 from qvpipe import files
 from qvpipe.config import Settings
 from qvpipe.errors import QvpipeError, run
 from qvpipe.search import embeddings
+from qvpipe.search.command import named_embedder
 from qvpipe.search.embedder import identity, load_clip
 
 
@@ -34,9 +33,7 @@ def embed(settings: Settings, name: str) -> None:
 def main() -> None:
     """Run the stage."""
     settings = files.read_settings()
-    parser = argparse.ArgumentParser(prog="python -m qvpipe.stages.embed", description=__doc__)
-    parser.add_argument("embedder", choices=settings.search.embedders, help="of params.yaml")
-    embed(settings, parser.parse_args().embedder)
+    embed(settings, named_embedder("embed", __doc__, settings.search.embedders))
 
 
 if __name__ == "__main__":

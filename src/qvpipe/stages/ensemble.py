@@ -19,6 +19,7 @@ from qvpipe.learning.calibration import (
 from qvpipe.learning.ensemble import combine, member_weights
 from qvpipe.learning.metrics import Floats
 from qvpipe.learning.targets import targets
+from qvpipe.learning.tasks import MEASURES
 from qvpipe.learning.thresholds import choose_thresholds
 from qvpipe.learning.validation import Validation, judge
 from qvpipe.results import pictures, plots
@@ -26,7 +27,7 @@ from qvpipe.results.pictures import Judged
 
 
 def ensemble(settings: Settings) -> None:
-    """Weigh the members by their validation mAP and judge them together, out of fold.
+    """Weigh the members by how good each is and judge them together, out of fold.
 
     A test set, if there is one, is predicted by all folds of all members and judged apart.
     """
@@ -36,11 +37,12 @@ def ensemble(settings: Settings) -> None:
     truth = targets(videos["labels"], len(classes))
     folds, groups = (videos[name].to_numpy() for name in ("fold", "group"))
     validation = Validation(truth, folds, groups, classes, normal, settings.task, settings.seed)
-    scores = {member: _out_of_fold(settings, member, videos) for member in settings.members}
+    scores = {member: _out_of_fold(settings, member, videos) for member in settings.voters}
 
     members = {member: validation.summary(table) for member, table in scores.items()}
+    measure = MEASURES[settings.task].key
     weights = member_weights(
-        {member: judged["map"] for member, judged in members.items()}, settings.ensemble.weights
+        {member: judged[measure] for member, judged in members.items()}, settings.ensemble.weights
     )
     mean = combine(scores, weights, normal=None, normal_above=None)
     calibration = fit_calibration(truth, mean, settings.ensemble.calibration)
@@ -71,6 +73,7 @@ def ensemble(settings: Settings) -> None:
                 "weight": weights[member],
                 "map": judged["map"],
                 "map_defects": judged["map_defects"],
+                measure: judged[measure],
                 "mean_over_folds": validation.mean_over_folds(scores[member]),
             }
             for member, judged in members.items()
@@ -126,7 +129,7 @@ def _tested(
     """Return the test set as all folds of all members see it; None if there is none."""
     paths = {
         member: [files.fold_test(member, fold) for fold in settings.folds]
-        for member in settings.members
+        for member in settings.voters
     }
     if not all(path.is_file() for each in paths.values() for path in each):
         return None

@@ -14,6 +14,7 @@ from qvpipe.errors import QvpipeError, run
 from qvpipe.inference.heat import draw_heat
 from qvpipe.inference.predictor import load
 from qvpipe.learning.targets import targets
+from qvpipe.learning.tasks import MEASURES, Name
 from qvpipe.results import compare
 from qvpipe.results.card import model_card
 from qvpipe.results.compare import ENSEMBLE, WORKSPACE
@@ -25,21 +26,24 @@ def register(settings: Settings) -> None:
     """Register what the ensemble stage made, with the alias that it deserves."""
     result = files.read_json(files.METRICS / "ensemble.json")
     model, index = settings.mlflow.model, tracking.digest(files.INDEX)
+    measure = MEASURES[settings.task]
+    score = result[measure.key]
     with tempfile.TemporaryDirectory() as folder:
         bundle = lay_bundle(settings, Path(folder) / "bundle")
         artifacts = _artifacts(settings, Path(folder) / "artifacts", bundle)
         with tracking.ensemble_run(settings, result, artifacts) as parent:
             folds = ", ".join(map(str, settings.folds))
             tags = {"index": index, "folds": folds, "map": repr(result["map"])}
+            tags |= {"measure": measure.title, "score": repr(score)}
             version = tracking.register(settings, parent, bundle, tags)
             with tracking.alone():
                 met = tracking.contest(model)
-                standing = _standing(met.champion, index, result["map"])
+                standing = _standing(met.champion, index, settings.task, score)
                 card = model_card(settings, result, _positives(), index, standing.reason)
                 alias = tracking.award(model, version, met, standing.alias, standing.tags, card)
     beaten = "" if alias == standing.alias else "; a better one was registered at the same time"
     print(
-        f"register: {model} version {version} is the {alias}, mAP {result['map']:.3f}; "
+        f"register: {model} version {version} is the {alias}, {measure.title} {score:.3f}; "
         f"{standing.reason}{beaten}"
     )
 
@@ -53,27 +57,33 @@ class Standing:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
-def _standing(champion: Champion | None, index: str, score: float) -> Standing:
-    """Compare the new version with the champion: better on the same videos takes its place."""
+def _standing(champion: Champion | None, index: str, task: Name, score: float) -> Standing:
+    """Compare the new version with the champion: better on the same videos takes its place.
+
+    Better is what has more of the task's measure.
+    """
+    measure = MEASURES[task].title
     if champion is None:
         return Standing("champion", "the first version")
     name = f"version {champion.version}"
-    if champion.tags.get("index") != index:
-        return Standing("challenger", f"{name} was judged on other videos or labels")
+    if champion.tags.get("index") != index or champion.tags.get("measure") != measure:
+        return Standing("challenger", f"{name} was judged on other videos, labels or terms")
     try:
         theirs = compare.read_run(champion.run)
     except QvpipeError:
-        gained = score - float(champion.tags.get("map", "inf"))
+        gained = score - float(champion.tags["score"])
         alias = "champion" if gained > 0 else "challenger"
-        return Standing(alias, f"{gained:+.3f} mAP against {name}, whose predictions are gone")
+        return Standing(
+            alias, f"{gained:+.3f} {measure} against {name}, whose predictions are gone"
+        )
     ours = compare.read(WORKSPACE)
     if set(theirs.scores[ENSEMBLE].index) != set(ours.scores[ENSEMBLE].index):
         return Standing("challenger", f"{name} was judged on other folds")
-    found = compare.difference(theirs, ours).interval
+    found = compare.difference(theirs, ours, task=task).interval
     ends = f"{found.low:+.3f} to {found.high:+.3f}"
     return Standing(
         "champion" if found.value > 0 else "challenger",
-        f"{found.value:+.3f} mAP against {name}, 95 % interval {ends}",
+        f"{found.value:+.3f} {measure} against {name}, 95 % interval {ends}",
         {"difference": f"{found.value:+.3f}", "interval": ends},
     )
 
@@ -118,6 +128,8 @@ def lay_bundle(settings: Settings, folder: Path) -> Path:
     (folder / "params.yaml").write_text(
         yaml.safe_dump(as_tree(settings), sort_keys=False), encoding="utf-8"
     )
+    for name in settings.ensemble.zeroshot:
+        shutil.copytree(files.untrained_model(name), folder / name)
     for member in settings.members:
         for fold in settings.folds:
             target = folder / member / f"fold{fold}"

@@ -75,11 +75,17 @@ def _report(index: pd.DataFrame, table: pd.DataFrame, summary: dict[str, float])
     tested = int((wanted["part"] == "test").sum())
     lost = len(wanted) - len(table) - tested
     test = f", {tested} for the test" if tested else ""
+    if (wanted.loc[wanted["video"].isin(table["video"]), "part"] == "validation").any():
+        how = f"validated on {sizes[0]} and learned from {sizes[1]}, as their folders say"
+    else:
+        how = (
+            f"{summary['groups']} inspections in folds of {sizes} videos; a fold's share of a "
+            f"class is off by {100 * summary['imbalance']:.2f} points on average "
+            f"({100 * summary['imbalance_without_groups']:.2f} if inspections were divided)"
+        )
     print(
         f"splits: {len(wanted)} videos in, {len(table)} out{test}, {lost} unreadable or "
-        f"unlabelled; {summary['groups']} inspections in folds of {sizes} videos; a fold's share "
-        f"of a class is off by {100 * summary['imbalance']:.2f} points on average "
-        f"({100 * summary['imbalance_without_groups']:.2f} if inspections were divided)"
+        f"unlabelled; {how}"
     )
 
 

@@ -29,7 +29,7 @@ from qvpipe.learning.metrics import Floats
 from qvpipe.learning.network import Network
 from qvpipe.learning.progress import Bar
 from qvpipe.learning.targets import targets
-from qvpipe.learning.tasks import activation
+from qvpipe.learning.tasks import MEASURES, activation
 from qvpipe.learning.validation import judge
 from qvpipe.video.images import decode_jpeg
 from qvpipe.video.quality import Judgement, by_video
@@ -107,7 +107,8 @@ def train(settings: Settings, member: str, fold: int) -> None:
         finished.unlink()
     print(
         f"train: {member} fold {fold}: {len(learned)} videos learned, {len(judged)} judged, "
-        f"mAP {fitted.best.map:.3f} in epoch {fitted.best.number} of {len(fitted.curve)}"
+        f"{MEASURES[settings.task].title} {fitted.best.score[0]:.3f} in epoch "
+        f"{fitted.best.number} of {len(fitted.curve)}"
     )
 
 
@@ -149,8 +150,9 @@ def train_at_once(settings: Settings, member: str, fold: int) -> None:
         if this in failed:
             raise failed[this]
     ahead.take(kept)
-    reached = files.read_json(files.fold_metrics(member, fold))["map"]
-    print(f"train: {member} fold {fold}: trained on Ray, mAP {reached:.3f}")
+    measure = MEASURES[settings.task]
+    reached = files.read_json(files.fold_metrics(member, fold))[measure.key]
+    print(f"train: {member} fold {fold}: trained on Ray, {measure.title} {reached:.3f}")
 
 
 def _train_apart(settings: Settings, job: tuple[str, int], threads: int) -> None:

@@ -36,7 +36,8 @@ REQUIREMENTS = (
     "torch",
     "torchvision",
 )
-"""What the registered model needs beside MLflow itself, and beside transformers for VideoMAE."""
+"""What the registered model needs beside MLflow itself, and beside transformers for VideoMAE
+and CLIP."""
 
 
 AGAINST, STANDING = "against", "standing"
@@ -53,7 +54,7 @@ class Champion:
     Attributes:
         version: Its number.
         run: Id of the run that made it.
-        tags: Of the version; `map` and `index` among them.
+        tags: Of the version; `index`, `measure` and `score` among them.
     """
 
     version: str
@@ -130,7 +131,7 @@ def award(
     The run that made it shows the same card. MLflow cannot be told to move an alias only if nobody
     else has, so two clients may both find their version better than the same champion. Each says
     which one that was before it takes the alias, and looks around after; one of them at least then
-    sees both, and whoever does leaves the alias to the one with the higher mAP.
+    sees both, and whoever does leaves the alias to the one with the higher score.
 
     Args:
         model: Name of the registered model.
@@ -174,7 +175,7 @@ def _better_rival(client: "MlflowClient", model: str, version: str, met: Contest
     """Return the best version that met the same champion at the same time, if it is another."""
 
     def terms(one: "ModelVersion") -> list[str | None]:
-        return [one.tags.get(name) for name in (AGAINST, "index", "folds")]
+        return [one.tags.get(name) for name in (AGAINST, "index", "folds", "measure")]
 
     versions = {str(one.version): one for one in _versions(client, model)}
     rivals = [
@@ -182,7 +183,7 @@ def _better_rival(client: "MlflowClient", model: str, version: str, met: Contest
         for number, one in versions.items()
         if number not in met.decided and terms(one) == terms(versions[version])
     ]
-    best = max(rivals, key=lambda number: (float(versions[number].tags["map"]), -int(number)))
+    best = max(rivals, key=lambda number: (float(versions[number].tags["score"]), -int(number)))
     return None if best == version else best
 
 
@@ -338,8 +339,9 @@ def describe(uri: str) -> dict[str, str]:
         "Model": f"{version.name} {_title(version)}",
         "Registered": f"{registered:%Y-%m-%d %H:%M}",
     }
-    if "map" in version.tags:
-        known["mAP in validation"] = f"{float(version.tags['map']):.3f}"
+    if "score" in version.tags:
+        score = float(version.tags["score"])
+        known[f"Validation {version.tags['measure']}"] = f"{score:.3f}"
     return known
 
 
@@ -451,7 +453,8 @@ def _signature(rules: Mapping[str, Any]) -> Any:  # noqa: ANN401 - an MLflow typ
 def _requirements(settings: Settings) -> list[str]:
     backbones = [settings.models[member].backbone for member in settings.members]
     videomae = any(backbone.startswith("videomae") for backbone in backbones)
-    return [*REQUIREMENTS, *(["transformers"] if videomae else [])]
+    transformers = videomae or settings.ensemble.zeroshot
+    return [*REQUIREMENTS, *(["transformers"] if transformers else [])]
 
 
 def _pinned(package: str) -> str:

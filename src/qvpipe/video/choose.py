@@ -1,6 +1,7 @@
 """The choice of a fixed number of frames from those that a video has."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -56,6 +57,19 @@ def evenly(times: Sequence[float], count: int) -> list[int]:
     middles = (edges[:-1] + edges[1:]) / 2
     distances = np.abs(np.asarray(times)[:, np.newaxis] - middles)
     return [int(position) for position in distances.argmin(axis=0)]
+
+
+def embedded(indices: Sequence[int], which: Literal["middle", "all"]) -> list[int]:
+    """Return the positions of the frames of a video that are embedded, in order of time.
+
+    Args:
+        indices: Which picture of the video each stored frame is; short videos have some twice.
+        which: The middle one, or each picture once.
+    """
+    if which == "middle":
+        return [len(indices) // 2]
+    first = {index: position for position, index in reversed(list(enumerate(indices)))}
+    return sorted(first.values())
 
 
 def _stretches(times: Sequence[float], count: int) -> list[int]:
