@@ -6,7 +6,15 @@ from qvpipe.learning.progress import Bar
 
 def epoch(number: int) -> Epoch:
     return Epoch(
-        number, loss=0.25, map=0.5, map_raw=0.5, map_ema=0.4, lr=0.1, items_per_s=12.34, seconds=60
+        number,
+        loss=0.25,
+        map=0.5,
+        map_raw=0.5,
+        map_ema=0.4,
+        lr=0.1,
+        items_per_s=12.34,
+        seconds=60,
+        score=(0.5, 0.5),
     )
 
 
