@@ -418,8 +418,8 @@ def _decode_all(path: Path) -> Iterable[av.VideoFrame]:
 
 
 def _rgb(frame: av.VideoFrame) -> Image:
-    image = np.rot90(frame.to_ndarray(format="rgb24", threads=1), round(frame.rotation / 90))
-    return np.asarray(image, dtype=np.uint8)
+    image = np.asarray(frame.to_ndarray(format="rgb24", threads=1), dtype=np.uint8)
+    return reader._as_shown(image, frame)
 
 
 def _digest(image: Image) -> bytes:

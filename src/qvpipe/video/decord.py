@@ -4,7 +4,8 @@ decord repeats the last good picture for one that it cannot decode, loses count 
 it seeks where pictures refer across keyframes, deinterlaces, and pads the rows of some widths into
 the picture. Where the packets reveal such a case, the pictures are read one after another, or, if
 that doesn't help either, the video is refused. What packets don't reveal is not noticed: damage
-inside a packet, and streams that start afresh step by step instead of at a keyframe.
+inside a packet, streams that start afresh step by step instead of at a keyframe, and that a player
+would mirror the pictures.
 """
 
 import re
