@@ -43,8 +43,9 @@ from qvpipe.errors import QvpipeError
 from qvpipe.video import reader, sample_frames
 from qvpipe.video.decord import sample_with_decord
 from qvpipe.video.find import find_videos
+from qvpipe.video.images import Image
 from qvpipe.video.packets import DataPacket, open_video
-from qvpipe.video.reader import Image, Sample, Sampling, positions
+from qvpipe.video.reader import Sample, Sampling, positions
 
 OURS = "ours"
 KEYFRAME = "ours, keyframes"

@@ -14,9 +14,9 @@ import pytest
 from av.video.stream import VideoStream
 
 from qvpipe.video import packets, reader
+from qvpipe.video.images import Image
 from qvpipe.video.packets import Packet, open_video
 from qvpipe.video.reader import (
-    Image,
     Sample,
     VideoError,
     keyframe_positions,

@@ -15,11 +15,11 @@ from pathlib import Path
 import av
 import decord
 
+from qvpipe.video.images import Image
 from qvpipe.video.packets import Survey, Video, VideoError, open_video
 from qvpipe.video.reader import (
     DELIMITED,
     Choose,
-    Image,
     Prepare,
     Sample,
     assemble,

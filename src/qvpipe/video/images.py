@@ -9,11 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
 
-from qvpipe.video.reader import VideoError
+from qvpipe.video.packets import VideoError
 
 Image = npt.NDArray[np.uint8]
 """A picture, [height, width, 3], RGB."""
-
 
 JPEG_END = b"\xff\xd9"
 

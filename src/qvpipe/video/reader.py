@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
 
+from qvpipe.video.images import Image
 from qvpipe.video.packets import (
     IMAGE_ENDINGS,
     MAX_PIXELS,
@@ -36,9 +37,9 @@ from qvpipe.video.packets import (
     header_length_s,
     open_video,
 )
-from qvpipe.video.stills import Image, image_format, read_image
+from qvpipe.video.stills import image_format, read_image
 
-__all__ = ["ENDINGS", "Image", "Probe", "Sample", "VideoError", "positions", "probe"]
+__all__ = ["ENDINGS", "Probe", "Sample", "VideoError", "positions", "probe"]
 __all__ += ["promised_length_s", "sample_frames"]
 
 ENDINGS = VIDEO_ENDINGS | IMAGE_ENDINGS

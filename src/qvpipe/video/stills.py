@@ -9,14 +9,11 @@ JPEG in its own way. Of a file with several pictures the first one counts.
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image as Pillow
 from PIL import ImageOps
 
+from qvpipe.video.images import Image
 from qvpipe.video.packets import MAX_PIXELS, VideoError
-
-Image = npt.NDArray[np.uint8]
-"""A picture, [height, width, 3], RGB."""
 
 HEAD_BYTES = 12
 """How much of a file tells its format."""
