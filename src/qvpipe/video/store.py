@@ -18,7 +18,7 @@ from qvpipe.video.images import Image, decode_jpeg, encode_jpeg, shrink
 from qvpipe.video.quality import Facts, facts
 from qvpipe.video.reader import Sample, VideoError
 
-VERSION = 3
+VERSION = 4
 """Raise it whenever the same video and settings would give other frames than before."""
 
 MEMBER = re.compile(
