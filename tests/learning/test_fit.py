@@ -159,7 +159,7 @@ def test_the_gradient_is_clipped() -> None:
 
 
 def test_it_learns_in_bfloat16() -> None:
-    recipe = replace(RECIPE, epochs=6)
+    recipe = replace(RECIPE, epochs=3)
     fitted, plain = (
         train(replace(recipe, amp=amp), items(48, 1), items(32, 2)) for amp in ("bf16", "none")
     )

@@ -76,12 +76,12 @@ def test_a_file_that_cannot_be_read_is_none(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:1000])
     assert checkpoint.load(path) is None
     (tmp_path / "resume.12345").write_bytes(b"what a killed process left")
-    (tmp_path / "resumed.12345").touch()
+    (tmp_path / "resume.part").mkdir()
     checkpoint.save(path, {"epoch": 3, "weights": torch.ones(2)})
     loaded = checkpoint.load(path)
     assert loaded is not None
     assert loaded["epoch"] == 3
-    assert {entry.name for entry in tmp_path.iterdir()} == {"resume.pt", "resumed.12345"}
+    assert {entry.name for entry in tmp_path.iterdir()} == {"resume.pt", "resume.part"}
 
 
 def test_another_setting_or_file_is_another_training(tmp_path: Path) -> None:

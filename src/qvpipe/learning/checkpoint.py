@@ -23,7 +23,7 @@ def save(path: Path, content: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # A process that was killed while it wrote left gigabytes of a large network behind.
     for left in path.parent.glob(f"{glob.escape(path.stem)}.*"):
-        if left.suffix != path.suffix:
+        if left.suffix[1:].isdecimal():
             left.unlink()
     temporary = path.with_suffix(f".{os.getpid()}")
     try:

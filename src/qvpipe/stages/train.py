@@ -43,7 +43,8 @@ class Training:
     settings: Settings
     member: str
     fold: int
-    classes: list[str]
+    # Of the name `classes`, the pickler of Ray would take torch.classes along.
+    class_names: list[str]
 
     @property
     def model(self) -> ModelSettings:
@@ -67,7 +68,7 @@ def train(settings: Settings, member: str, fold: int) -> None:
         learned = _items(this, videos[~held_out], device)
         judged = _items(this, videos[held_out], device)
         torch.manual_seed(settings.seed)
-        network = Network(model, len(this.classes), model.pretrained)
+        network = Network(model, len(this.class_names), model.pretrained)
         training = partial(
             fit,
             network,
@@ -223,7 +224,7 @@ def _items(training: Training, videos: pd.DataFrame, device: torch.device) -> It
     else:
         cleaned = by_video(files.read_table(files.CLEAN))
         read = partial(_frames, model=model, cleaned=cleaned)
-    truth = torch.from_numpy(targets(videos["labels"], len(training.classes))).float()
+    truth = torch.from_numpy(targets(videos["labels"], len(training.class_names))).float()
     return read_items(
         videos["video"].to_list(), read, truth, device, compute.cache, compute.workers
     )
@@ -244,7 +245,7 @@ def _clip(video: str, model: ModelSettings) -> Views:
 def _write(training: Training, videos: pd.Series, judged: Items, fitted: Fit) -> dict[str, object]:
     """Write the model, its predictions and their metrics; return the metrics."""
     settings, member, fold = training.settings, training.member, training.fold
-    classes = training.classes
+    classes = training.class_names
     probabilities = fitted.probabilities.numpy()
     truth = judged.targets.cpu().numpy()
     result = judge(settings.task, truth, probabilities, classes, settings.data.normal)
@@ -289,7 +290,7 @@ def _test(training: Training, network: Network, fitted: Fit, device: torch.devic
             choose_precision(device, recipe.amp),
             activation(training.settings.task),
         )
-    found = _predictions(tested["video"], probabilities.cpu().numpy(), training.classes)
+    found = _predictions(tested["video"], probabilities.cpu().numpy(), training.class_names)
     files.write_table(path, found)
 
 
