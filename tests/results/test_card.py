@@ -7,7 +7,7 @@ from tests.conftest import REPOSITORY
 SETTINGS = parse((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
 
 
-def card(classes: tuple[str, ...], settings: Settings = SETTINGS, **more: object) -> str:
+def card(classes: tuple[str, ...], settings: Settings = SETTINGS, /, **more: object) -> str:
     result = {
         **more,
         "map": 0.61,
