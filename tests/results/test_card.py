@@ -1,11 +1,13 @@
-from qvpipe.config import QVPIPE_CLASSES, parse
+from dataclasses import replace
+
+from qvpipe.config import QVPIPE_CLASSES, Settings, parse
 from qvpipe.results.card import model_card
 from tests.conftest import REPOSITORY
 
 SETTINGS = parse((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
 
 
-def card(classes: tuple[str, ...], **more: object) -> str:
+def card(classes: tuple[str, ...], settings: Settings = SETTINGS, /, **more: object) -> str:
     result = {
         **more,
         "map": 0.61,
@@ -19,7 +21,7 @@ def card(classes: tuple[str, ...], **more: object) -> str:
         "per_class": {name: None if name == classes[-1] else 0.5 for name in classes},
         "members": {"superimage": {"weight": 1.0, "map": 0.58}},
     }
-    return model_card(SETTINGS, result, dict.fromkeys(classes, 7), "a" * 64, "the first version")
+    return model_card(settings, result, dict.fromkeys(classes, 7), "a" * 64, "the first version")
 
 
 def test_the_card_says_what_how_good_and_on_what() -> None:
@@ -44,3 +46,11 @@ def test_decisions_and_the_test_set_are_said_where_there_are_any() -> None:
 
 def test_what_holds_of_qvpipe_alone_is_said_of_qvpipe_alone() -> None:
     assert "QV-Pipe" not in card(("normal", "crack"))
+
+
+def test_defects_are_told_apart_only_where_there_is_a_normal_class() -> None:
+    assert "of the defects alone 0.600" in card(QVPIPE_CLASSES)
+    plain = replace(SETTINGS, data=replace(SETTINGS.data, normal=None))
+    text = card(("a", "b"), plain)
+    assert "defects" not in text
+    assert "(95 % interval 0.550 to 0.660)**; chance is 0.110" in text

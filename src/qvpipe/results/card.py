@@ -35,12 +35,13 @@ def model_card(
 def _summary(settings: Settings, result: Mapping[str, Any], index: str, standing: str) -> str:
     folds = len(settings.folds)
     pipes = ": defects of pipes in videos" if tuple(result["per_class"]) == QVPIPE_CLASSES else ""
+    alone = f", of the defects alone {_with_interval(result, 'map_defects')}"
     return (
         f"## {settings.mlflow.model}{pipes}\n\n"
         "Takes paths of videos or images; gives a row for each, with the probability of each "
         "class.\n\n"
-        f"- **mAP {_with_interval(result, 'map')}**, of the defects alone "
-        f"{_with_interval(result, 'map_defects')}; chance is {result['chance']:.3f}\n"
+        f"- **mAP {_with_interval(result, 'map')}**{alone if settings.data.normal else ''}; "
+        f"chance is {result['chance']:.3f}\n"
         f"{_decided(result, 'out of fold')}{_decided(result.get('test', {}), 'on the test set')}"
         f"- Judged on {result['videos']} videos, each by models that saw no clip of its "
         f"inspection ({folds} of {settings.splits.folds} folds)\n"
