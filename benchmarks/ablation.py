@@ -141,7 +141,7 @@ def main() -> None:
 def prepare(out: Path, videos: int) -> None:
     """Render videos, run the stages in a folder of their own, and lay all pictures into a file."""
     from qvpipe import files
-    from qvpipe.inputs import frame_views, superimage_views
+    from qvpipe.inputs import frame_positions, views_of
     from qvpipe.learning.backbones import BUNDLED
     from qvpipe.video.images import decode_jpeg, encode_jpeg
     from qvpipe.video.quality import by_video
@@ -164,12 +164,13 @@ def prepare(out: Path, videos: int) -> None:
     models = {model.input: model for model in settings.models.values()}
     with zipfile.ZipFile(out / DATA, "w") as archive:
         for video in table["video"]:
+            chosen = frame_positions(cleaned[video], models["frames"])
             views = {
-                "superimage": superimage_views(
-                    decode_jpeg(files.superimage(video).read_bytes()), models["superimage"]
+                "superimage": views_of(
+                    [decode_jpeg(files.superimage(video).read_bytes())], models["superimage"]
                 ),
-                "frames": frame_views(
-                    unpack(files.frames_zip(video)), cleaned[video], models["frames"]
+                "frames": views_of(
+                    unpack(files.frames_zip(video), chosen).frames, models["frames"]
                 ),
             }
             for name, pictures in views.items():

@@ -1,6 +1,6 @@
 """What a model sees of a video. Training and prediction share it, so that both see the same."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,7 +12,7 @@ from qvpipe.config import ModelSettings, Settings, SuperimagesSettings
 from qvpipe.video.candidates import take_candidates
 from qvpipe.video.choose import choose, embedded, evenly
 from qvpipe.video.images import Image, decode_jpeg, square
-from qvpipe.video.quality import Judgement, judge
+from qvpipe.video.quality import Facts, Judgement, judge
 from qvpipe.video.reader import Sample
 from qvpipe.video.store import StoredFrames, pack, unpack
 from qvpipe.video.superimage import superimage_jpeg
@@ -21,41 +21,38 @@ Views = NDArray[np.uint8]
 """The pictures of one item, `[views, size, size, 3]`, RGB; the views of a clip are its frames."""
 
 
-def frame_views(stored: StoredFrames, judged: Sequence[Judgement], model: ModelSettings) -> Views:
-    """Return what a model with the input `frames` sees: one view a frame.
+def views_of(pictures: Iterable[Image], model: ModelSettings) -> Views:
+    """Return pictures of one item as a model sees them.
+
+    They are squashed and not cropped, so that what stands at an edge stays in view.
 
     Args:
-        stored: The candidate frames of a video.
-        judged: What cleaning says of them.
-        model: Says how many frames, and how large.
-    """
-    return np.stack(
-        [square(stored.frames[i], model.size, "squash") for i in choose(judged, model.frames)]
-    )
-
-
-def superimage_views(superimage: Image, model: ModelSettings) -> Views:
-    """Return what a model with the input `superimage` sees: a single view.
-
-    Args:
-        superimage: `[side, side, 3]`.
+        pictures: `[height, width, 3]` each: its super-image, or the frames that the model takes.
         model: Says how large.
     """
-    return square(superimage, model.size, "squash")[np.newaxis]
+    return np.stack([square(picture, model.size, "squash") for picture in pictures])
 
 
-def clip_views(stored: StoredFrames, model: ModelSettings) -> Views:
-    """Return what a model with the input `clip` sees: frames evenly spaced in time.
-
-    Sharpness chooses none, since a jump to a sharper frame would look like a movement. The frames
-    are squashed and not cropped, so that what stands at an edge stays in view.
+def frame_positions(judged: Sequence[Judgement], model: ModelSettings) -> list[int]:
+    """Return which frames of a video a model with the input `frames` sees.
 
     Args:
-        stored: The candidate frames of a video.
-        model: Says how many frames, and how large.
+        judged: What cleaning says of all that are stored.
+        model: Says how many.
     """
-    positions = evenly([frame.time_s for frame in stored.facts], model.frames)
-    return np.stack([square(stored.frames[i], model.size, "squash") for i in positions])
+    return choose(judged, model.frames)
+
+
+def clip_positions(stored: Sequence[Facts], model: ModelSettings) -> list[int]:
+    """Return which frames of a video a model with the input `clip` sees, evenly spaced in time.
+
+    Sharpness chooses none, since a jump to a sharper frame would look like a movement.
+
+    Args:
+        stored: What was measured of all that are stored.
+        model: Says how many.
+    """
+    return evenly([frame.time_s for frame in stored], model.frames)
 
 
 def embedded_views(stored: StoredFrames, which: Literal["middle", "all"]) -> Views:
@@ -102,10 +99,12 @@ class Examined:
             return embedded_views(self.stored, settings.search.frames)
         model = settings.models[member]
         if model.input == "superimage":
-            return superimage_views(self.superimage(settings.superimages), model)
+            return views_of([self.superimage(settings.superimages)], model)
         if model.input == "clip":
-            return clip_views(self.stored, model)
-        return frame_views(self.stored, self.judged, model)
+            positions = clip_positions(self.stored.facts, model)
+        else:
+            positions = frame_positions(self.judged, model)
+        return views_of(self.stored.frames[positions], model)
 
 
 def examine(path: Path, settings: Settings, *, full_size: bool = False) -> Examined:

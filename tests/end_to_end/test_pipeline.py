@@ -13,7 +13,7 @@ from mlflow.entities import Run
 
 from qvpipe import files
 from qvpipe.config import QVPIPE_CLASSES
-from qvpipe.inputs import frame_views, superimage_views, video_views
+from qvpipe.inputs import frame_positions, video_views, views_of
 from qvpipe.learning.metrics import mean_average_precision
 from qvpipe.learning.targets import targets
 from qvpipe.video.images import decode_jpeg
@@ -214,11 +214,12 @@ def test_prediction_sees_what_training_saw(
     cleaned = by_video(files.read_table(files.CLEAN))
     for video, file in zip(index["video"], index["file"], strict=True):
         seen = video_views(Path(settings.data.videos) / file, settings, settings.members)
-        frames = frame_views(
-            unpack(files.frames_zip(video)), cleaned[video], settings.models["framewise"]
+        positions = frame_positions(cleaned[video], settings.models["framewise"])
+        frames = views_of(
+            unpack(files.frames_zip(video), positions).frames, settings.models["framewise"]
         )
         superimage = decode_jpeg(files.superimage(video).read_bytes())
         assert np.array_equal(seen["framewise"], frames)
         assert np.array_equal(
-            seen["superimage"], superimage_views(superimage, settings.models["superimage"])
+            seen["superimage"], views_of([superimage], settings.models["superimage"])
         )

@@ -11,7 +11,7 @@ from qvpipe.errors import QvpipeError
 from qvpipe.inference.gradcam import heat_maps
 from qvpipe.inference.pictures import overlay
 from qvpipe.inference.predictor import Predictor
-from qvpipe.inputs import superimage_views
+from qvpipe.inputs import views_of
 from qvpipe.results import examples
 from qvpipe.results.examples import Captioned
 from qvpipe.results.pictures import QUALITY, SHOWN, Judged, label_names
@@ -58,7 +58,7 @@ def _heated(predictor: Predictor, video: str, target: int) -> Image:
     for member, networks in predictor.networks.items():
         model = predictor.settings.models[member]
         if model.input == "superimage":
-            view = torch.from_numpy(superimage_views(superimage, model)).permute(0, 3, 1, 2)
+            view = torch.from_numpy(views_of([superimage], model)).permute(0, 3, 1, 2)
             (found,) = heat_maps(networks, view, target)
             large = cv2.resize(found, (width, height), interpolation=cv2.INTER_CUBIC).clip(0)
             heat += predictor.rules["members"][member] * large

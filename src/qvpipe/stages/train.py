@@ -18,7 +18,7 @@ from tqdm import tqdm
 from qvpipe import ahead, config, files, tracking
 from qvpipe.config import ModelSettings, Settings, TrainSettings
 from qvpipe.errors import QvpipeError, one_line, run
-from qvpipe.inputs import Views, clip_views, frame_views, superimage_views
+from qvpipe.inputs import Views, clip_positions, frame_positions, views_of
 from qvpipe.learning import checkpoint
 from qvpipe.learning.distributed import ALONE, World, joined
 from qvpipe.learning.evaluate import choose_device, choose_precision, predict_batches
@@ -33,7 +33,7 @@ from qvpipe.learning.tasks import MEASURES, activation
 from qvpipe.learning.validation import judge
 from qvpipe.video.images import decode_jpeg
 from qvpipe.video.quality import Judgement, by_video
-from qvpipe.video.store import unpack
+from qvpipe.video.store import read_facts, unpack
 
 
 @dataclass(frozen=True)
@@ -231,15 +231,17 @@ def _items(training: Training, videos: pd.DataFrame, device: torch.device) -> It
 
 
 def _superimage(video: str, model: ModelSettings) -> Views:
-    return superimage_views(decode_jpeg(files.superimage(video).read_bytes()), model)
+    return views_of([decode_jpeg(files.superimage(video).read_bytes())], model)
 
 
 def _frames(video: str, model: ModelSettings, cleaned: dict[str, list[Judgement]]) -> Views:
-    return frame_views(unpack(files.frames_zip(video)), cleaned[video], model)
+    positions = frame_positions(cleaned[video], model)
+    return views_of(unpack(files.frames_zip(video), positions).frames, model)
 
 
 def _clip(video: str, model: ModelSettings) -> Views:
-    return clip_views(unpack(files.frames_zip(video)), model)
+    path = files.frames_zip(video)
+    return views_of(unpack(path, clip_positions(read_facts(path), model)).frames, model)
 
 
 def _write(training: Training, videos: pd.Series, judged: Items, fitted: Fit) -> dict[str, object]:
