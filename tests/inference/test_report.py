@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -151,6 +152,20 @@ def test_a_missed_class_stands_in_the_last_column() -> None:
     judged = agreement(VIDEOS, CLASSES, {"dim.mp4": (1,)})
     assert judged.confusion[1] == (0, 0, 0, 1)
     assert judged.classes[1].recall == 0.0
+
+
+def test_a_report_on_images_speaks_of_images() -> None:
+    stills = [replace(one, duration_s=0.0) for one in VIDEOS]
+    given = agreement(stills, CLASSES, {"a2.mp4": (1,), "normal.mp4": (2,)}, "multiclass")
+    assert given.confusion == ((0, 0, 0), (0, 1, 0), (1, 0, 0))
+    shown = render(replace(page(stills), agreement=given))
+    headings = re.findall("<h2[^>]*>([^<]*)<", shown)
+    assert ("Images" in headings, "Image by image" in headings) == (True, True)
+    assert 'data-items="images"' in shown
+    assert ">Length<" not in shown
+    assert ">none<" not in shown
+    videos = render(page(VIDEOS, {"a2.mp4": (1,)}))
+    assert ("Videos" in videos, ">Length<" in videos, ">none<" in videos) == (True, True, True)
 
 
 def test_the_area_below_a_curve_is_the_average_precision() -> None:

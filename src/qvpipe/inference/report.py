@@ -146,7 +146,7 @@ class Agreement:
     """Over the classes that any video shows."""
     confusion: tuple[tuple[int, ...], ...]
     """`[classes, classes + 1]`: videos that show the row's class and were given the column's; in
-    the last column those that were given none."""
+    the last column those that were given none, which there is not where each is given one."""
     accuracy: float | None = None
     """Share of the items that were given their class; None where they may have several."""
     wrong: tuple[Wrong, ...] = ()
@@ -183,6 +183,12 @@ class Report:
         if not result.found:
             return "nothing"
         return "defects" if any(c.name != self.normal for c in result.found) else "normal"
+
+    @property
+    def item(self) -> str:
+        """What was examined: `image` where all that could be read stand still, else `video`."""
+        read = [result for result in self.videos if not result.error]
+        return "image" if read and not any(result.duration_s for result in read) else "video"
 
     @property
     def outcomes(self) -> Counter[str]:
@@ -280,7 +286,6 @@ def agreement(
     given = np.array([[c.found for c in video.classes] for video in judged], int)
     precisions = average_precisions(truth, scores)
     at_threshold = precision_recall_fscore_support(truth, given, average=None, zero_division=0)
-    with_none = np.column_stack([given, given.sum(axis=1) == 0])
     right = truth.argmax(axis=1) == given.argmax(axis=1)
     surest = np.argsort(-scores.max(axis=1), kind="stable")
     wrong = [
@@ -289,6 +294,7 @@ def agreement(
         if not right[i]
     ]
     single = task == "multiclass"
+    columns = given if single else np.column_stack([given, given.sum(axis=1) == 0])
     return Agreement(
         videos=len(judged),
         unlabelled=len(read) - len(judged),
@@ -305,7 +311,7 @@ def agreement(
             for i, name in enumerate(classes)
         ),
         mean_ap=float(np.nanmean(precisions)) if truth.any() else 0.0,
-        confusion=tuple(tuple(map(int, row)) for row in truth.T @ with_none),
+        confusion=tuple(tuple(map(int, row)) for row in truth.T @ columns),
         accuracy=float(right.mean()) if single else None,
         wrong=tuple(wrong[:MOST_WRONG]) if single else (),
     )

@@ -18,7 +18,8 @@ function filter() {
     if (article) article.hidden = !fits;
     shown += fits;
   }
-  document.getElementById("shown").value = `${shown} of ${rows.length} videos`;
+  const output = document.getElementById("shown");
+  output.value = `${shown} of ${rows.length} ${output.dataset.items}`;
 }
 
 function value(row, column) {
