@@ -153,3 +153,9 @@ def test_a_video_with_the_name_of_an_image_is_a_video(
 ) -> None:
     clip = render_clip(tmp_path / "a.mp4", frames=5)
     assert probe(clip.rename(tmp_path / "a.jpg")).frames == 5
+
+
+def test_jpegs_that_follow_one_another_are_a_video(tmp_path: Path, render_clip: RenderClip) -> None:
+    path = render_clip(tmp_path / "raw.mjpeg", "mjpeg", frames=12, pix_fmt="yuvj420p")
+    assert probe(path).frames == 12
+    assert list(sample_frames(path, 3).indices) == [2, 6, 10]

@@ -23,8 +23,9 @@ DataPacket: TypeAlias = "av.Packet[VideoStream]"
 
 VIDEO_ENDINGS = frozenset(
     [
-        *[".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov"],
-        *[".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".vob", ".webm", ".wmv"],
+        *[".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".gif", ".m1v", ".m2ts"],
+        *[".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpe", ".mpeg", ".mpg"],
+        *[".mts", ".mxf", ".ogv", ".rm", ".rmvb", ".ts", ".vob", ".webm", ".wmv"],
     ]
 )
 """How the names of video files end, in lower case."""

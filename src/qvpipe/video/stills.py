@@ -15,6 +15,8 @@ from PIL import ImageOps
 from qvpipe.video.images import Image
 from qvpipe.video.packets import MAX_PIXELS, VideoError
 
+MOTION_JPEG_ENDINGS = frozenset([".mjpeg", ".mjpg"])
+
 HEAD_BYTES = 12
 """How much of a file tells its format."""
 
@@ -22,8 +24,11 @@ HEAD_BYTES = 12
 def image_format(path: Path) -> str:
     """Return `jpeg`, `png`, `webp`, `bmp` or `tiff` for an image file, otherwise ''.
 
-    The first bytes decide, since a name may lie and an upload has none.
+    The first bytes decide, since a name may lie and an upload has none. Only of JPEGs that follow
+    one another as a video, which begin like a single one, no more than the name tells.
     """
+    if path.suffix.lower() in MOTION_JPEG_ENDINGS:
+        return ""
     try:
         if not path.is_file():
             return ""
