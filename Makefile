@@ -8,9 +8,6 @@ UV := $(BIN)/uv
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --no-header pyproject.toml
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-# A test for each core, each with one thread: more threads than cores only wait for each other.
-PYTEST := OMP_NUM_THREADS=1 pytest --numprocesses auto --maxprocesses 4 --dist loadfile
-
 .PHONY: demo test check lint hooks lock
 
 demo: $(VENV)/installed
@@ -19,11 +16,11 @@ demo: $(VENV)/installed
 	qvpipe results --next
 
 test: $(VENV)/installed-dev lint
-	$(PYTEST)
+	pytest
 
-# The fast tests are those of no whole command and of no server.
+# The fast tests are those of no whole command and of no server, one on each core.
 check: lint
-	$(PYTEST) -m "not slow" --ignore tests/end_to_end --ignore tests/inference --ignore tests/test_lock.py
+	OMP_NUM_THREADS=1 pytest --numprocesses auto --dist loadfile -m "not slow" --ignore tests/end_to_end --ignore tests/inference --ignore tests/test_lock.py
 
 hooks: $(VENV)/installed-dev
 	pre-commit install

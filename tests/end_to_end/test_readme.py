@@ -60,7 +60,7 @@ def server(project: Project) -> Iterator[str]:
 
 
 def test_the_mlflow_ui_starts(server: str) -> None:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 240
     while True:
         try:
             with urllib.request.urlopen(server, timeout=5) as answer:

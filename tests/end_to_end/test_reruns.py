@@ -39,6 +39,7 @@ TOUCHED: Mapping[str, set[str]] = {
     "models.framewise": FRAMEWISE | FROM_ENSEMBLE,
     "models.superimage": SUPERIMAGE | FROM_ENSEMBLE,
     "ensemble": FROM_ENSEMBLE,
+    "ensemble.zeroshot": {"join@lr"} | FROM_ENSEMBLE,
     "search": set(),
     "search.embedders": {"embed@lr"},
     "search.zeroshot": {"zeroshot@lr"},
@@ -85,7 +86,7 @@ def other(value: Any) -> Any:  # noqa: ANN401 - any value of a setting
     if isinstance(value, str) and value in OTHER_LOSS:
         return OTHER_LOSS[value]
     if isinstance(value, list):
-        return value[:-1]
+        return value[:-1] or ["lr"]
     if isinstance(value, bool) or value is None:
         return not value
     return {"lr": 1.0} if isinstance(value, dict) else f"{value}0"

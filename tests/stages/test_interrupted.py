@@ -1,5 +1,6 @@
 """Stages that are killed, run out of disk or may not write."""
 
+import contextlib
 import os
 import resource
 import shutil
@@ -72,7 +73,9 @@ def test_a_killed_stage_goes_on_and_ends_as_if_nothing_had_been(
         running = stage(name)
         while running.poll() is None and len(list(folder.glob("[!.]*"))) < wanted:
             time.sleep(0.001)
-        os.killpg(running.pid, signal.SIGKILL)
+        # On a busy machine it may be done by now.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
         running.communicate()
         assert len(list(folder.glob("[!.]*"))) >= wanted
         left = {path.name: path.stat().st_mtime_ns for path in folder.glob("[!.]*")}

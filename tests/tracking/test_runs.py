@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from qvpipe import files, tracking
 from qvpipe.config import Settings
@@ -25,6 +26,24 @@ def test_the_curve_is_by_epoch_and_the_result_stands_alone(settings: Settings) -
     assert history(run, "epoch_map") == [(1, 0.25), (2, 0.5), (3, 0.75)]
     assert history(run, "map") == [(0, 0.5)]
     assert run.data.metrics["map"] == 0.5
+
+
+def test_two_clients_that_log_the_same_data_at_once_do_not_stop_each_other(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log_inputs, asked = MlflowClient.log_inputs, []
+
+    def refuse_the_first(*arguments: object, **options: object) -> None:
+        asked.append(1)
+        if len(asked) == 1:
+            raise MlflowException("duplicate key value violates unique constraint")
+        log_inputs(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(MlflowClient, "log_inputs", refuse_the_first)
+    train(settings, write_weights(1))
+    (run,) = all_runs().values()
+    assert run.inputs is not None
+    assert len(run.inputs.dataset_inputs) == 1
 
 
 def test_a_run_says_where_it_comes_from(settings: Settings) -> None:

@@ -17,7 +17,7 @@ import qvpipe
 from qvpipe import files
 from qvpipe.config import RESERVED_COLUMNS, Settings
 from qvpipe.errors import QvpipeError
-from qvpipe.tracking.server import answering, connect, tracking_uri
+from qvpipe.tracking.server import answering, beside_others, connect, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -161,14 +161,7 @@ def award(
 
 
 def _set_alias(client: "MlflowClient", model: str, alias: str, version: str) -> None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.set_registered_model_alias(model, alias, version)
-    except MlflowException:
-        # Of two clients that make a new alias at once MLflow refuses one; the second time it is
-        # there, and moves.
-        client.set_registered_model_alias(model, alias, version)
+    beside_others(lambda: client.set_registered_model_alias(model, alias, version))
 
 
 def _better_rival(client: "MlflowClient", model: str, version: str, met: Contest) -> str | None:

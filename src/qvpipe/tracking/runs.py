@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from qvpipe import files
 from qvpipe.config import Settings, as_tree
 from qvpipe.tracking.log import Log, log_metrics, send_kept
-from qvpipe.tracking.server import answering, connect, experiment_id
+from qvpipe.tracking.server import answering, beside_others, connect, experiment_id
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -340,4 +340,4 @@ def _log_data(client: "MlflowClient", run: str, settings: Settings, context: str
         profile=json.dumps(profile),
     )
     tags = [InputTag("mlflow.data.context", context)]
-    client.log_inputs(run, datasets=[DatasetInput(dataset, tags)])
+    beside_others(lambda: client.log_inputs(run, datasets=[DatasetInput(dataset, tags)]))

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,6 +73,19 @@ def answering() -> Iterator[None]:
             "unset MLFLOW_TRACKING_URI to use the repository's own database, and run the same "
             "command again: what is finished is kept"
         ) from error
+
+
+def beside_others(make: Callable[[], object]) -> None:
+    """Make something that another client may be making at the same moment.
+
+    A server refuses one of the two; the second time it finds what the other has made.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        make()
+    except MlflowException:
+        make()
 
 
 def experiment_id(client: "MlflowClient", name: str) -> str:
