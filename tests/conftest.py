@@ -94,8 +94,9 @@ def render(
         stream = cast("VideoStream", container.add_stream(codec, rate=rate, options=dict(options)))
         stream.width, stream.height = size
         stream.pix_fmt = pix_fmt
-        # The threads of two encoders of VP8 at a time can wait for each other for minutes.
-        stream.codec_context.thread_count = 1
+        if codec == "libvpx":
+            # On busy cores its threads can wait for each other for minutes.
+            stream.codec_context.thread_count = 1
         if stamps is not None:
             stream.codec_context.time_base = Fraction(1, 1000)
         if rotation or mirrored:
