@@ -46,6 +46,10 @@ def test_an_exported_model_needs_neither_repository_nor_server(
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[-2:] == ["ok", "21"]
+    elsewhere = Project(tmp_path / "elsewhere")
+    elsewhere.folder.mkdir()
+    elsewhere.run("qvpipe", "predict", str(video), "--model", str(folder))
+    assert [path.name for path in elsewhere.folder.iterdir()] == ["predictions.csv"]
     again = project.run("qvpipe", "export", "models:/qvpipe@champion", str(folder), code=1)
     assert "error: " in again
     assert "not empty" in again

@@ -305,7 +305,7 @@ def load_model(uri: str, device: str = "auto") -> "PyFuncModel":
 
     mlflow.set_tracking_uri(tracking_uri())
     with _known(uri):
-        flavor = mlflow.models.get_model_info(uri).flavors.get("python_function", {})
+        flavor = mlflow.models.Model.load(uri).flavors.get("python_function", {})
         if flavor.get("loader_module") != CODE_LOADER:
             raise QvpipeError(
                 f"{uri} was not registered by qvpipe, and is not loaded because it could run code "
