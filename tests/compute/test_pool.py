@@ -15,6 +15,8 @@ from qvpipe.errors import QvpipeError
 from tests.compute.hostile_work import crash_at_threes, end_of_file, fail, misbehave, process, same
 from tests.conftest import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 HANG = "took longer than frames.timeout_s (2 s)"
 
 

@@ -16,6 +16,8 @@ from qvpipe.demo import render_demo
 from qvpipe.demo.plan import plan_clips
 from qvpipe.errors import QvpipeError
 
+pytestmark = pytest.mark.slow
+
 VIDEOS, SEED = 5, 4
 RAW, LABELS = "track1_raw_video", "qv_pipe_train.json"
 

@@ -18,6 +18,8 @@ from qvpipe.search.collection import Changes, Collection
 from qvpipe.search.embedder import Vectors
 from qvpipe.search.embeddings import file
 
+pytestmark = pytest.mark.slow
+
 LABELS: Mapping[str, Sequence[str]] = {"a": ["crack"], "b": ["roots", "deposit"]}
 
 

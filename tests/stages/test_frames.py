@@ -19,6 +19,8 @@ from qvpipe.stages.frames import Row, Task, frames
 from qvpipe.stages.index import index
 from qvpipe.video.store import unpack
 
+pytestmark = pytest.mark.slow
+
 Add = Callable[..., Path]
 Label = Callable[[Mapping[str, Sequence[int]]], None]
 RAW = Path("raw/videos")

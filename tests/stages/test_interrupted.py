@@ -24,6 +24,8 @@ from qvpipe.stages.frames import frames
 from qvpipe.stages.index import index
 from qvpipe.stages.superimages import superimages
 
+pytestmark = pytest.mark.slow
+
 Add = Callable[..., Path]
 Label = Callable[[Mapping[str, Sequence[int]]], None]
 

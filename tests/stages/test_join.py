@@ -34,6 +34,8 @@ from qvpipe.stages.zeroshot import zeroshot
 from tests.search.tiny import save_tiny_clip
 from tests.stages.conftest import RAW
 
+pytestmark = pytest.mark.slow
+
 LABELS: Mapping[str, Mapping[str, Sequence[int]]] = {
     "multilabel": {f"v{k}.mp4": ([], [1], [2], [1, 2])[k % 4] for k in range(8)},
     "multiclass": {f"v{k}.mp4": [k % 3] for k in range(6)}

@@ -22,6 +22,8 @@ from qvpipe.stages.index import index
 from qvpipe.stages.superimages import superimages
 from tests.compute.hostile_work import begin, fail, misbehave, where
 
+pytestmark = pytest.mark.slow
+
 ray = pytest.importorskip("ray")
 
 Add = Callable[..., Path]

@@ -17,6 +17,8 @@ from qvpipe.video.images import decode_jpeg, square
 from qvpipe.video.quality import by_video
 from qvpipe.video.store import unpack
 
+pytestmark = pytest.mark.slow
+
 Add = Callable[..., Path]
 Label = Callable[[Mapping[str, Sequence[int]]], None]
 

@@ -8,6 +8,8 @@ from qvpipe.config import Settings
 from tests.servers import free_port, kill, server
 from tests.tracking.results import RESULT, all_runs, history, write_weights
 
+pytestmark = pytest.mark.slow
+
 UNSENT = Path("mlflow-unsent")
 
 

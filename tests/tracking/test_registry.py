@@ -11,6 +11,8 @@ from mlflow import MlflowClient
 from qvpipe import tracking
 from tests.servers import free_port, server
 
+pytestmark = pytest.mark.slow
+
 MODELS = itertools.count()
 
 

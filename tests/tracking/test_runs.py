@@ -8,6 +8,8 @@ from qvpipe import files, tracking
 from qvpipe.config import Settings
 from tests.tracking.results import all_runs, children, history, put_together, train, write_weights
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_run_that_trained_a_fold_becomes_the_ensembles_child(settings: Settings) -> None:
     train(settings, write_weights(1))

@@ -11,6 +11,8 @@ from qvpipe.errors import QvpipeError
 from tests.conftest import REPOSITORY
 from tests.tracking.results import all_runs
 
+pytestmark = pytest.mark.slow
+
 START = """
 import sys
 sys.stdin.readline()

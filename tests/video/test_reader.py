@@ -109,6 +109,7 @@ def without_full_decode(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "_sample_in_full", refuse)
 
 
+@pytest.mark.slow
 def test_threads_do_not_disturb_each_other(render_clip: Render, tmp_path: Path) -> None:
     how: dict[str, Any] = {"frames": 150, "size": (320, 240)}
     clips = [render_clip(tmp_path / f"{k}.mp4", seed=k, **how) for k in range(2)]
@@ -299,6 +300,7 @@ def test_the_shape_of_pixels_is_told(name: str, rotation: int, tmp_path: Path) -
     assert probe(path).pixel_aspect == pytest.approx(32 / 27, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_long_video(render_clip: Render, tmp_path: Path) -> None:
     path = render_clip(tmp_path / "a.mp4", frames=10_000, size=(32, 32), preset="ultrafast")
     sample = sample_frames(path, 9)
@@ -311,6 +313,7 @@ def test_a_long_video(render_clip: Render, tmp_path: Path) -> None:
                 )
 
 
+@pytest.mark.slow
 def test_8k_video_is_read_in_less_than_a_gibibyte(tmp_path: Path) -> None:
     path = tmp_path / "8k.mp4"
     with av.open(path, "w") as container:
