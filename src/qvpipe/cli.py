@@ -248,9 +248,9 @@ def search(arguments: argparse.Namespace) -> None:
 
     def show(query: str) -> None:
         hits = (
-            searcher.by_text(query, arguments.count)
+            searcher.by_text(query, arguments.k)
             if example is None
-            else searcher.by_picture(example, arguments.count)
+            else searcher.by_picture(example, arguments.k)
         )
         _show_found(Found(query, searcher.title, hits, example), arguments.out)
 
@@ -383,13 +383,14 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_workers(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--workers",
-        type=_at_least(0),
-        default=0,
-        metavar="N",
-        help="processes that read; default: one for each core",
-    )
+    _add_number(parser, "--workers", "processes that read; default: one for each core", 0, least=0)
+
+
+def _add_number(
+    parser: argparse.ArgumentParser, flag: str, purpose: str, default: int | None, least: int = 1
+) -> None:
+    """Add an option that is a whole number, `least` or more."""
+    parser.add_argument(flag, type=_at_least(least), default=default, metavar="N", help=purpose)
 
 
 def _threshold(text: str) -> tuple[str, float]:
@@ -428,9 +429,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--out", type=Path, default=Path("data/raw"), help="folder; default: %(default)s"
     )
-    demo.add_argument(
-        "--videos", type=_at_least(1), default=150, metavar="N", help="default: %(default)s"
-    )
+    _add_number(demo, "--videos", "default: %(default)s", 150)
     demo.add_argument(
         "--seed",
         type=int,
@@ -438,9 +437,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="another one renders other videos; default: %(default)s",
     )
-    demo.add_argument(
-        "--workers", type=_at_least(1), metavar="N", help="processes; default: one for each core"
-    )
+    _add_number(demo, "--workers", "processes; default: one for each core", None)
 
     show = add("results", results, "print the ensemble's metrics")
     show.add_argument("--next", action="store_true", help="print what to try next as well")
@@ -466,12 +463,11 @@ def _parser() -> argparse.ArgumentParser:
         "--members", nargs="+", metavar="MEMBER", help="which are asked; default: all"
     )
     foretell.add_argument("--tta", action="store_true", help="look at mirrored pictures as well")
-    foretell.add_argument(
+    _add_number(
+        foretell,
         "--batch-size",
-        type=_at_least(1),
-        default=16,
-        metavar="N",
-        help="videos that go through the networks together; default: %(default)s",
+        "videos that go through the networks together; default: %(default)s",
+        16,
     )
     _add_workers(foretell)
     foretell.add_argument(
@@ -491,13 +487,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="CLASS",
         help="which are explained; default: those that are predicted",
     )
-    tell.add_argument(
-        "--moments",
-        type=_at_least(1),
-        default=3,
-        metavar="N",
-        help="of each class, at most; default: %(default)s",
-    )
+    _add_number(tell, "--moments", "of each class, at most; default: %(default)s", 3)
 
     sheet = add("report", report, "write what is found in videos as one HTML file")
     _add_videos(sheet)
@@ -525,14 +515,7 @@ def _parser() -> argparse.ArgumentParser:
         help="what is to be seen; none asks for one after another",
     )
     what.add_argument("--like", type=Path, metavar="FRAME", help="a picture to search by instead")
-    find.add_argument(
-        "-k",
-        dest="count",
-        type=_at_least(1),
-        default=5,
-        metavar="N",
-        help="frames; default: %(default)s",
-    )
+    _add_number(find, "-k", "frames; default: %(default)s", 5)
     find.add_argument(
         "--out", type=Path, default=Path("search.html"), help="file; default: %(default)s"
     )
@@ -547,13 +530,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_model(page)
     page.add_argument("--host", default="127.0.0.1", help="default: %(default)s, this machine only")
     page.add_argument("--port", type=int, default=7860, metavar="N", help="default: %(default)s")
-    page.add_argument(
-        "--max-mb",
-        type=_at_least(1),
-        default=500,
-        metavar="N",
-        help="largest upload in megabytes; default: %(default)s",
-    )
+    _add_number(page, "--max-mb", "largest upload in megabytes; default: %(default)s", 500)
     page.add_argument(
         "--max-minutes",
         type=float,
