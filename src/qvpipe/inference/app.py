@@ -1,4 +1,4 @@
-"""A page in the browser: drop a video, and see what is in it, when and where.
+"""A page in the browser: drop a video or an image, and see what is in it, when and where.
 
 Everything happens on this machine. An upload lies in a temporary folder of the page's own until its
 answer is there, and the page asks for nothing from anywhere else.
@@ -50,7 +50,7 @@ POLICY = (
 KEEP_REPORTS_S = 3600
 """How long a report can be downloaded."""
 
-HINT = "Drop a video above. It stays on this machine and is deleted after the answer."
+HINT = "Drop a video or an image above. It stays on this machine and is deleted after the answer."
 
 
 STYLE = """
@@ -188,7 +188,7 @@ def build(
         try:
             progress(0.0, "Loading the model")
             chosen = model(address)
-            progress(0.3, "Looking at the video")
+            progress(0.3, "Looking at it")
             result = _examine(chosen.predictor, path, limits)
         except QvpipeError as error:
             raise gradio.Error(str(error)) from error
@@ -207,7 +207,7 @@ def build(
     def add_video() -> None:
         with gradio.Row(equal_height=True):
             upload = gradio.File(
-                label=f"Video, up to {limits.megabytes} MB and {limits.minutes:g} minutes",
+                label=f"Video or image, up to {limits.megabytes} MB and {limits.minutes:g} minutes",
                 file_types=sorted(ENDINGS),
                 height=150,
                 scale=3,
@@ -234,13 +234,13 @@ def build(
 
     page = gradio.Blocks(title="qvpipe", analytics_enabled=False, delete_cache=(60, KEEP_REPORTS_S))
     with page:
-        gradio.HTML("<h1>What is in this pipe?</h1>", elem_classes="qv-head")
+        gradio.HTML("<h1>What does it show?</h1>", elem_classes="qv-head")
         if not searchers:
             add_video()
             return page
         from qvpipe.inference.search_tab import add_search
 
-        with gradio.Tab("A video"):
+        with gradio.Tab("A file"):
             add_video()
         with gradio.Tab("Search"):
             add_search(searchers, _note)
