@@ -28,6 +28,16 @@ def test_cooccurrence_counts_pairs_of_labels_and_of_predictions() -> None:
         assert table.tolist() == [[0, 0, 0], [0, 0, 1], [0, 1, 0]]
 
 
+def test_a_fold_that_has_its_share_of_a_class_is_pale_however_small_it_is() -> None:
+    counts = np.array([[2, 8], [4, 16], [0, 10]])
+    axes = plots.classes_by_folds(CLASSES, counts, ["validation", "training"]).axes[0]
+    shares = np.asarray(axes.images[0].get_array())
+    assert shares == pytest.approx(counts / [[1.5, 8.5], [3, 17], [1.5, 8.5]])
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["validation", "training"]
+    unnamed = plots.classes_by_folds(CLASSES, counts).axes[0]
+    assert [label.get_text() for label in unnamed.get_xticklabels()] == ["fold 0", "fold 1"]
+
+
 def test_precision_and_recall_reach_the_corner_where_all_is_right() -> None:
     panels = plots.precision_recall(TRUTH, SCORES, CLASSES).axes
     assert [axes.get_title(loc="left") for axes in panels] == [

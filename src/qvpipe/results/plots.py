@@ -57,34 +57,40 @@ def per_class_ap(
     return figure
 
 
-def classes_by_folds(classes: Sequence[str], counts: NDArray[np.int64]) -> Figure:
-    """Draw how many videos of each class each fold has, coloured by the fold's share of it.
+def classes_by_folds(
+    classes: Sequence[str], counts: NDArray[np.int64], names: Sequence[str] | None = None
+) -> Figure:
+    """Draw how many videos of each class each fold has.
+
+    The colour compares the fold's share of the class with its share of all labels.
 
     Args:
         classes: Names of the classes.
         counts: `[classes, folds]`.
+        names: Of the folds; None numbers them.
     """
     folds = counts.shape[1]
-    shares = folds * counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-    names = [
+    expected = counts.sum(axis=1, keepdims=True) * counts.sum(axis=0) / max(1, counts.sum())
+    shares = counts / np.where(expected > 0, expected, 1)
+    rows = [
         f"{class_title(name)}  ({total})"
         for name, total in zip(classes, counts.sum(axis=1).tolist(), strict=True)
     ]
-    figure = Figure(figsize=(3.6 + 0.8 * folds, 1.4 + 0.3 * len(names)), layout="constrained")
+    figure = Figure(figsize=(3.6 + 0.8 * folds, 1.4 + 0.3 * len(rows)), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="RdBu", vmin=0, vmax=2, aspect="auto")
     for (row, column), count in np.ndenumerate(counts):
         pale = 0.4 < shares[row, column] < 1.6
         colour = "#222222" if pale else "white"
         axes.text(column, row, str(count), ha="center", va="center", fontsize=8, color=colour)
-    axes.set_xticks(range(folds), [f"fold {fold}" for fold in range(folds)], fontsize=9)
-    axes.set_yticks(range(len(names)), names, fontsize=9)
+    axes.set_xticks(range(folds), names or [f"fold {fold}" for fold in range(folds)], fontsize=9)
+    axes.set_yticks(range(len(rows)), rows, fontsize=9)
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    axes.set_title("Videos of each class in each fold", loc="left", fontsize=11)
+    axes.set_title("Videos of each class", loc="left", fontsize=11)
     bar = figure.colorbar(image, ax=axes, shrink=0.6, ticks=[0, 1, 2])
-    bar.ax.set_yticklabels(["none", "equal share", "twice that"], fontsize=8)
+    bar.ax.set_yticklabels(["none", "its share", "twice that"], fontsize=8)
     bar.outline.set_visible(False)
     return figure
 

@@ -45,16 +45,17 @@ def splits(settings: Settings) -> None:
     labels = targets(usable["labels"], len(classes))
     folds, seed = settings.splits.folds, settings.seed
     validated = (usable["part"] == "validation").to_numpy()
-    assigned = np.where(validated, 0, 1)
-    if not validated.any():
-        assigned = assign_folds(labels, groups, folds, seed)
+    if validated.any():
+        assigned, names = np.where(validated, 0, 1), ["validation", "training"]
+    else:
+        assigned, names = assign_folds(labels, groups, folds, seed), None
 
     table = usable[["video"]].assign(group=groups, fold=assigned)
     files.write_table(files.SPLITS, table)
     counts = class_counts(labels, assigned, folds)
     apart = class_counts(labels, assign_folds(labels, np.arange(len(labels)), folds, seed), folds)
     with files.replacing(files.SPLITS_PLOT) as temporary:
-        plots.classes_by_folds(classes, counts).savefig(temporary, format="png", dpi=110)
+        plots.classes_by_folds(classes, counts, names).savefig(temporary, format="png", dpi=110)
     with files.replacing(files.DURATIONS_PLOT) as temporary:
         plots.durations(index, classes).savefig(temporary, format="png", dpi=110)
     summary = {
