@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qvpipe import files
 from qvpipe.config import QVPIPE_MEANINGS, ComputeSettings
@@ -39,13 +39,15 @@ def demo_data(arguments: argparse.Namespace) -> None:
 
 def results(arguments: argparse.Namespace) -> None:
     """Print the ensemble's metrics and what to try next."""
+    from qvpipe.results.text import results_text
+
     path = files.METRICS / "ensemble.json"
     if not path.exists():
         raise QvpipeError("there are no results yet; `dvc repro` makes them")
     result = files.read_json(path)
     table = files.read_table(files.PER_CLASS)
     positives = dict(zip(table["class"], table["positives"], strict=True))
-    print(results_text(result, positives))
+    print(results_text(result, positives, files.read_settings().data.normal))
     if arguments.next:
         print(NEXT_COMMANDS)
 
@@ -305,33 +307,6 @@ def _searcher(arguments: argparse.Namespace) -> "Searcher":
     return searcher.with_clip(settings, name, arguments.device)
 
 
-def results_text(result: Mapping[str, Any], positives: Mapping[str, int]) -> str:
-    """Return metrics/ensemble.json as text for people.
-
-    Args:
-        result: metrics/ensemble.json.
-        positives: Number of positive videos of each class.
-    """
-    lines = [
-        f"{result['videos']} videos, each judged by models that did not see its inspection",
-        "",
-        f"{'':28}{'mAP':>7}{'defects':>9}{'weight':>8}{'mean ± SD over folds':>23}",
-    ]
-    for name, judged in result["members"].items():
-        lines.append(_result_line(name, judged, f"{judged['weight']:.2f}"))
-    lines.append(_result_line("ensemble", result, ""))
-    for where, found in (("out of fold", result), ("test set", result.get("test", {}))):
-        if "accuracy" in found:
-            shown = f"accuracy {found['accuracy']:.3f}, mean F1 {found['f1']:.3f}"
-            lines.append(f"{where:28}{shown}")
-    lines += [f"{'chance':28}{result['chance']:7.3f}", "", f"{'class':36}{'AP':>7}{'videos':>8}"]
-    for name, precision in result["per_class"].items():
-        shown = "-" if precision is None else f"{precision:.3f}"
-        title = f"{name}  {QVPIPE_MEANINGS.get(name, '')}"
-        lines.append(f"{title:36}{shown:>7}{positives[name]:8}")
-    return "\n".join(lines)
-
-
 def predictions_text(predictions: Sequence["Prediction"], most: int = 20) -> str:
     """Return a line for each of the first videos: its most probable classes, or why it failed.
 
@@ -357,12 +332,6 @@ Next, with `source .venv/bin/activate`:
   qvpipe compare models:/qvpipe/1 workspace             is the last one better, and how surely
   qvpipe predict data/raw/track1_raw_video              the champion on videos
 """
-
-
-def _result_line(name: str, judged: Mapping[str, Any], weight: str) -> str:
-    over_folds = judged["mean_over_folds"]
-    spread = f"{over_folds['map']:.3f} ± {over_folds['map_sd']:.3f}"
-    return f"{name:28}{judged['map']:7.3f}{judged['map_defects']:9.3f}{weight:>8}{spread:>23}"
 
 
 def _add_videos(parser: argparse.ArgumentParser) -> None:

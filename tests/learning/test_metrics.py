@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
@@ -5,8 +7,10 @@ from sklearn.metrics import average_precision_score
 from qvpipe.learning.metrics import (
     Floats,
     Targets,
+    accuracy,
     average_precisions,
     bootstrap,
+    bootstrap_accuracy,
     challenge_map,
     chance,
     mean_average_precision,
@@ -99,6 +103,19 @@ def test_the_interval_holds_the_value_and_narrows_with_more_items() -> None:
     targets, scores, groups = noisy(100)
     assert bootstrap(targets, scores, groups) == wide
     assert wide.value == pytest.approx(mean_average_precision(targets, scores))
+
+
+def test_the_interval_of_the_accuracy_is_that_of_a_share() -> None:
+    """Of 400 independent items it is about the normal approximation's."""
+    random = np.random.default_rng(0)
+    targets = np.eye(2)[random.integers(0, 2, 400)]
+    scores = np.where(random.random((400, 1)) < 0.8, targets, 1 - targets)
+    found = bootstrap_accuracy(targets, scores, np.arange(400))
+    assert found.value == accuracy(targets, scores)
+    error = 1.96 * math.sqrt(found.value * (1 - found.value) / 400)
+    assert (found.low, found.high) == pytest.approx(
+        (found.value - error, found.value + error), abs=0.01
+    )
 
 
 def test_whole_groups_are_drawn() -> None:

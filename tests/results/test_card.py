@@ -17,6 +17,7 @@ def card(classes: tuple[str, ...], settings: Settings = SETTINGS, /, **more: obj
         "interval": {
             "map": {"low": 0.55, "high": 0.66},
             "map_defects": {"low": 0.54, "high": 0.65},
+            "accuracy": {"low": 0.88, "high": 0.93},
         },
         "per_class": {name: None if name == classes[-1] else 0.5 for name in classes},
         "members": {"superimage": {"weight": 1.0, "map": 0.58}},
@@ -39,7 +40,7 @@ def test_decisions_and_the_test_set_are_said_where_there_are_any() -> None:
     assert "Accuracy" not in card(QVPIPE_CLASSES)
     decided = {"accuracy": 0.91, "f1": 0.9}
     text = card(("a", "b"), **decided, test={"accuracy": 0.8, "f1": 0.75})
-    assert "**Accuracy 0.910**, mean F1 0.900, out of fold" in text
+    assert "**Accuracy 0.910 (95 % interval 0.880 to 0.930)**, mean F1 0.900, out of fold" in text
     assert "**Accuracy 0.800**, mean F1 0.750, on the test set" in text
     assert "pipes" not in text
 

@@ -65,7 +65,10 @@ def test_of_a_single_choice_accuracy_weighs_the_members(settings: Settings) -> N
         ensemble=replace(settings.ensemble, calibration="none"),
     )  # fmt: skip
     ensemble(choice)
-    members = files.read_json(files.METRICS / "ensemble.json")["members"]
+    result = files.read_json(files.METRICS / "ensemble.json")
+    ends = result["interval"]["accuracy"]
+    assert 0 < ends["low"] < result["accuracy"] < ends["high"] <= 1
+    members = result["members"]
     assert members["m"]["map"] > members["other"]["map"]
     assert [members[name]["accuracy"] for name in members] == pytest.approx([3 / 6, 5 / 6])
     assert [members[name]["weight"] for name in members] == pytest.approx([3 / 8, 5 / 8])

@@ -66,7 +66,7 @@ def accuracy(targets: Targets, scores: Floats) -> float:
         targets: 0 or 1, a single 1 to an item, `[items, classes]`.
         scores: Higher means more likely, `[items, classes]`.
     """
-    return float((targets.argmax(axis=1) == scores.argmax(axis=1)).mean())
+    return float(_right(targets, scores).mean())
 
 
 def summary(
@@ -184,6 +184,27 @@ def paired_bootstrap(
     return _interval(value, np.concatenate(differences), level)
 
 
+def bootstrap_accuracy(
+    targets: Targets,
+    scores: Floats,
+    groups: NDArray[Any],
+    repeats: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Return the accuracy with its interval; see `bootstrap`.
+
+    Args:
+        targets: 0 or 1, a single 1 to an item, `[items, classes]`.
+        scores: Higher means more likely, `[items, classes]`.
+        groups: The group of each item, `[items]`.
+        repeats: Number of samples.
+        seed: Of the samples.
+        level: Share of the samples inside the interval.
+    """
+    return _mean_over_groups(_right(targets, scores), groups, repeats, seed, level)
+
+
 def paired_bootstrap_accuracy(
     targets: Targets,
     first: Floats,
@@ -206,13 +227,8 @@ def paired_bootstrap_accuracy(
         seed: Of the samples.
         level: Share of the samples inside the interval.
     """
-    truth = targets.argmax(axis=1)
-    one, two = (scores.argmax(axis=1) == truth for scores in (first, second))
-    gained = two.astype(float) - one
-    differences = [
-        weights @ gained / weights.sum(axis=1) for weights in _resampled(groups, repeats, seed)
-    ]
-    return _interval(float(gained.mean()), np.concatenate(differences), level)
+    gained = _right(targets, second) - _right(targets, first)
+    return _mean_over_groups(gained, groups, repeats, seed, level)
 
 
 def weighted_average_precisions(targets: Targets, scores: Floats, weights: Floats) -> Floats:
@@ -274,6 +290,22 @@ def _resampled(groups: NDArray[Any], repeats: int, seed: int) -> Iterator[Floats
     for start in range(0, repeats, CHUNK):
         drawn = random.multinomial(number, [1 / number] * number, min(CHUNK, repeats - start))
         yield drawn[:, member_of].astype(float)
+
+
+def _right(targets: Targets, scores: Floats) -> Floats:
+    """Return 1 for each item whose most probable class is its own, else 0, `[items]`."""
+    right: Floats = np.equal(targets.argmax(axis=1), scores.argmax(axis=1)).astype(float)
+    return right
+
+
+def _mean_over_groups(
+    values: Floats, groups: NDArray[Any], repeats: int, seed: int, level: float
+) -> Interval:
+    """Return the mean of the items' values with its interval over resampled groups."""
+    means = [
+        weights @ values / weights.sum(axis=1) for weights in _resampled(groups, repeats, seed)
+    ]
+    return _interval(float(values.mean()), np.concatenate(means), level)
 
 
 def _interval(value: float, resampled: Floats, level: float) -> Interval:

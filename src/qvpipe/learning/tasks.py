@@ -26,6 +26,7 @@ class Measure:
         key: Its name in metrics.
         title: What people call it.
         of: Returns it for targets and probabilities, `[items, classes]` each.
+        interval: Returns it with its interval over groups; see `metrics.bootstrap`.
         difference: Returns by how much it is higher for the second of two sets of probabilities,
             with the interval over groups; see `metrics.paired_bootstrap`.
     """
@@ -33,13 +34,24 @@ class Measure:
     key: str
     title: str
     of: Callable[[Targets, Floats], float]
+    interval: Callable[..., Interval]
     difference: Callable[..., Interval]
 
 
 MEASURES: Mapping[Name, Measure] = {
-    "multilabel": Measure("map", "mAP", metrics.mean_average_precision, metrics.paired_bootstrap),
+    "multilabel": Measure(
+        "map",
+        "mAP",
+        metrics.mean_average_precision,
+        metrics.bootstrap,
+        metrics.paired_bootstrap,
+    ),
     "multiclass": Measure(
-        "accuracy", "accuracy", metrics.accuracy, metrics.paired_bootstrap_accuracy
+        "accuracy",
+        "accuracy",
+        metrics.accuracy,
+        metrics.bootstrap_accuracy,
+        metrics.paired_bootstrap_accuracy,
     ),
 }
 """The measure of each task.

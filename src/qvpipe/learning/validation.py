@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from qvpipe.learning import metrics
 from qvpipe.learning.calibration import Method, calibrate, calibration_error, fit_calibration
 from qvpipe.learning.metrics import Floats, Targets
-from qvpipe.learning.tasks import Name, decisions
+from qvpipe.learning.tasks import MEASURES, Name, decisions
 
 
 def judge(
@@ -79,11 +79,17 @@ class Validation:
         return {**pooled, "mean_over_folds": {**folds.mean().to_dict(), **spread.to_dict()}}
 
     def interval(self, scores: Floats) -> dict[str, dict[str, float]]:
-        """Return the 95 % interval of `map` and `map_defects` by bootstrap over groups."""
+        """Return the 95 % intervals by bootstrap over groups.
+
+        They are those of `map`, `map_defects` and the measure of the task.
+        """
         found = {
             name: metrics.bootstrap(self.truth, scores, self.groups, columns, seed=self.seed)
             for name, columns in self._counted().items()
         }
+        measure = MEASURES[self.task]
+        if measure.key not in found:
+            found[measure.key] = measure.interval(self.truth, scores, self.groups, seed=self.seed)
         return {name: {"low": ends.low, "high": ends.high} for name, ends in found.items()}
 
     def calibration_error(

@@ -5,6 +5,7 @@ from typing import Any
 
 from qvpipe.config import QVPIPE_CLASSES, QVPIPE_MEANINGS, Settings
 from qvpipe.learning.tasks import MEASURES
+from qvpipe.results.text import with_interval
 
 
 def model_card(
@@ -35,12 +36,12 @@ def model_card(
 def _summary(settings: Settings, result: Mapping[str, Any], index: str, standing: str) -> str:
     folds = len(settings.folds)
     pipes = ": defects of pipes in videos" if tuple(result["per_class"]) == QVPIPE_CLASSES else ""
-    alone = f", of the defects alone {_with_interval(result, 'map_defects')}"
+    alone = f", of the defects alone {with_interval(result, 'map_defects')}"
     return (
         f"## {settings.mlflow.model}{pipes}\n\n"
         "Takes paths of videos or images; gives a row for each, with the probability of each "
         "class.\n\n"
-        f"- **mAP {_with_interval(result, 'map')}**{alone if settings.data.normal else ''}; "
+        f"- **mAP {with_interval(result, 'map')}**{alone if settings.data.normal else ''}; "
         f"chance is {result['chance']:.3f}\n"
         f"{_decided(result, 'out of fold')}{_decided(result.get('test', {}), 'on the test set')}"
         f"- Judged on {result['videos']} videos, each by models that saw no clip of its "
@@ -54,7 +55,8 @@ def _decided(result: Mapping[str, Any], where: str) -> str:
     """Return a line on the decisions for the most probable class, where there are any."""
     if "accuracy" not in result:
         return ""
-    return f"- **Accuracy {result['accuracy']:.3f}**, mean F1 {result['f1']:.3f}, {where}\n"
+    sure = with_interval(result, "accuracy")
+    return f"- **Accuracy {sure}**, mean F1 {result['f1']:.3f}, {where}\n"
 
 
 def _members(settings: Settings, result: Mapping[str, Any]) -> str:
@@ -112,8 +114,3 @@ def _limits(classes: list[str], normal: str | None, result: Mapping[str, Any]) -
             "condition.",
         ]
     return "\n".join(lines)
-
-
-def _with_interval(result: Mapping[str, Any], name: str) -> str:
-    ends = result["interval"][name]
-    return f"{result[name]:.3f} (95 % interval {ends['low']:.3f} to {ends['high']:.3f})"

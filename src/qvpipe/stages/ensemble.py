@@ -104,9 +104,10 @@ def ensemble(settings: Settings) -> None:
     if settings.task == "multiclass":
         pictures.draw_choices(files.PICTURES, [out_of_fold, *filter(None, [tested])], classes)
         pictures.draw_accuracy(files.PICTURES, settings.members, settings.folds)
+    apart = f", of the defects {result['map_defects']:.3f}" if normal in classes else ""
     print(
         f"ensemble: {len(videos)} videos in, {len(combined)} out; mAP {result['map']:.3f} "
-        f"(chance {result['chance']:.3f}), of the defects {result['map_defects']:.3f}"
+        f"(chance {result['chance']:.3f}){apart}"
     )
     if tested:
         print(f"ensemble: {len(tested.videos)} test items, mAP {result['test']['map']:.3f}")
