@@ -10,25 +10,26 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating[Any]]
 Targets = NDArray[np.floating[Any] | np.integer[Any]]
 
-CHUNK = 100
-"""Samples of the bootstrap that are held in memory at once."""
+SAMPLES, CHUNK = 1000, 100
+"""Samples of the bootstrap, and how many of them are held in memory at once."""
+
+LEVEL = 0.95
+"""Share of the samples that lie inside an interval."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A value and the interval in which the resampled values lie.
+    """A value and the interval in which the share `LEVEL` of its resampled values lies.
 
     Attributes:
         value: On all items.
         low: Lower end of the interval.
         high: Upper end of the interval.
-        level: Share of the samples that lie in it.
     """
 
     value: float
     low: float
     high: float
-    level: float
 
 
 def average_precisions(targets: Targets, scores: Floats) -> Floats:
@@ -121,9 +122,7 @@ def bootstrap(
     scores: Floats,
     groups: NDArray[Any],
     columns: Sequence[int] | None = None,
-    repeats: int = 1000,
     seed: int = 0,
-    level: float = 0.95,
 ) -> Interval:
     """Return the mAP with its percentile interval over resampled groups (Efron, 1979).
 
@@ -135,17 +134,15 @@ def bootstrap(
         scores: Higher means more likely, `[items, classes]`.
         groups: The group of each item, `[items]`.
         columns: The classes that count; None is all.
-        repeats: Number of samples.
         seed: Of the samples.
-        level: Share of the samples inside the interval.
     """
     counted = _columns(targets, columns)
     truth, judged = targets[:, counted], scores[:, counted]
     maps = [
         _means(weighted_average_precisions(truth, judged, weights))
-        for weights in _resampled(groups, repeats, seed)
+        for weights in _resampled(groups, seed)
     ]
-    return _interval(mean_average_precision(truth, judged), np.concatenate(maps), level)
+    return _interval(mean_average_precision(truth, judged), np.concatenate(maps))
 
 
 def paired_bootstrap(
@@ -154,9 +151,7 @@ def paired_bootstrap(
     second: Floats,
     groups: NDArray[Any],
     columns: Sequence[int] | None = None,
-    repeats: int = 1000,
     seed: int = 0,
-    level: float = 0.95,
 ) -> Interval:
     """Return by how much the mAP of `second` is above that of `first`, with its interval.
 
@@ -169,28 +164,24 @@ def paired_bootstrap(
         second: The same of another model, for the same items.
         groups: The group of each item, `[items]`.
         columns: The classes that count; None is all.
-        repeats: Number of samples.
         seed: Of the samples.
-        level: Share of the samples inside the interval.
     """
     counted = _columns(targets, columns)
     truth, one, two = targets[:, counted], first[:, counted], second[:, counted]
     differences = [
         _means(weighted_average_precisions(truth, two, weights))
         - _means(weighted_average_precisions(truth, one, weights))
-        for weights in _resampled(groups, repeats, seed)
+        for weights in _resampled(groups, seed)
     ]
     value = mean_average_precision(truth, two) - mean_average_precision(truth, one)
-    return _interval(value, np.concatenate(differences), level)
+    return _interval(value, np.concatenate(differences))
 
 
 def bootstrap_accuracy(
     targets: Targets,
     scores: Floats,
     groups: NDArray[Any],
-    repeats: int = 1000,
     seed: int = 0,
-    level: float = 0.95,
 ) -> Interval:
     """Return the accuracy with its interval; see `bootstrap`.
 
@@ -198,11 +189,9 @@ def bootstrap_accuracy(
         targets: 0 or 1, a single 1 to an item, `[items, classes]`.
         scores: Higher means more likely, `[items, classes]`.
         groups: The group of each item, `[items]`.
-        repeats: Number of samples.
         seed: Of the samples.
-        level: Share of the samples inside the interval.
     """
-    return _mean_over_groups(_right(targets, scores), groups, repeats, seed, level)
+    return _mean_over_groups(_right(targets, scores), groups, seed)
 
 
 def paired_bootstrap_accuracy(
@@ -210,9 +199,7 @@ def paired_bootstrap_accuracy(
     first: Floats,
     second: Floats,
     groups: NDArray[Any],
-    repeats: int = 1000,
     seed: int = 0,
-    level: float = 0.95,
 ) -> Interval:
     """Return by how much the accuracy of `second` is above that of `first`, with its interval.
 
@@ -223,12 +210,10 @@ def paired_bootstrap_accuracy(
         first: Probabilities, `[items, classes]`.
         second: The same of another model, for the same items.
         groups: The group of each item, `[items]`.
-        repeats: Number of samples.
         seed: Of the samples.
-        level: Share of the samples inside the interval.
     """
     gained = _right(targets, second) - _right(targets, first)
-    return _mean_over_groups(gained, groups, repeats, seed, level)
+    return _mean_over_groups(gained, groups, seed)
 
 
 def weighted_average_precisions(targets: Targets, scores: Floats, weights: Floats) -> Floats:
@@ -282,13 +267,13 @@ def _columns(targets: Targets, columns: Sequence[int] | None) -> list[int]:
     return list(range(targets.shape[1])) if columns is None else list(columns)
 
 
-def _resampled(groups: NDArray[Any], repeats: int, seed: int) -> Iterator[Floats]:
+def _resampled(groups: NDArray[Any], seed: int) -> Iterator[Floats]:
     """Give how often each item is drawn in each sample, `[samples, items]`, chunk by chunk."""
     random = np.random.default_rng(seed)
     _, member_of = np.unique(groups, return_inverse=True)
     number = int(member_of.max()) + 1
-    for start in range(0, repeats, CHUNK):
-        drawn = random.multinomial(number, [1 / number] * number, min(CHUNK, repeats - start))
+    for _ in range(SAMPLES // CHUNK):
+        drawn = random.multinomial(number, [1 / number] * number, CHUNK)
         yield drawn[:, member_of].astype(float)
 
 
@@ -298,19 +283,15 @@ def _right(targets: Targets, scores: Floats) -> Floats:
     return right
 
 
-def _mean_over_groups(
-    values: Floats, groups: NDArray[Any], repeats: int, seed: int, level: float
-) -> Interval:
+def _mean_over_groups(values: Floats, groups: NDArray[Any], seed: int) -> Interval:
     """Return the mean of the items' values with its interval over resampled groups."""
-    means = [
-        weights @ values / weights.sum(axis=1) for weights in _resampled(groups, repeats, seed)
-    ]
-    return _interval(float(values.mean()), np.concatenate(means), level)
+    means = [weights @ values / weights.sum(axis=1) for weights in _resampled(groups, seed)]
+    return _interval(float(values.mean()), np.concatenate(means))
 
 
-def _interval(value: float, resampled: Floats, level: float) -> Interval:
-    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(value, float(low), float(high), level)
+def _interval(value: float, resampled: Floats) -> Interval:
+    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(value, float(low), float(high))
 
 
 def _means(precisions: Floats) -> Floats:
