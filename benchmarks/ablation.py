@@ -8,9 +8,10 @@
 files: the pictures as JPEGs, and the weights to begin with. `train` needs only these, PyTorch,
 timm, NumPy, OpenCV, scikit-learn and pandas. It keeps the predictions of every fold, so that it can
 be stopped at any moment and goes on, and ends when the minutes are over; the table shows what is
-there. `--variant`, as often as wanted, trains that one alone, beside the baseline. On a CPU, a
-small version is `prepare --videos 150` and `train --epochs 8 --batch-size 8 --frozen`, where the
-early blocks of the backbone stay as they are.
+there. The same command, begun once more while it runs, takes a share of the folds. `--variant`, as
+often as wanted, trains that one alone, beside the baseline. On a CPU, a small version is
+`prepare --videos 150` and `train --epochs 8 --batch-size 8 --frozen`, where the early blocks of the
+backbone stay as they are.
 
 The table has the mean over folds with its SD, and the difference to the baseline of the pooled
 predictions with its 95 % interval by paired bootstrap over inspections. It says how much another
@@ -18,6 +19,8 @@ choice of videos could change the difference, and nothing of another seed of the
 """
 
 import argparse
+import contextlib
+import fcntl
 import io
 import itertools
 import os
@@ -26,7 +29,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -226,15 +229,30 @@ def train(plan: Plan, minutes: float, wanted: Collection[str]) -> None:
         if time.perf_counter() - start > 60 * minutes:
             print(f"the {minutes:g} minutes are over; the same command goes on", flush=True)
             break
-        probabilities = _fit(data, variant, fold, plan, device)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp.npy")
-        np.save(temporary, probabilities)
-        temporary.replace(path)
+        with _claimed(path) as mine:
+            if not mine or path.is_file():
+                continue
+            probabilities = _fit(data, variant, fold, plan, device)
+            temporary = path.with_suffix(".tmp.npy")
+            np.save(temporary, probabilities)
+            temporary.replace(path)
         score = mean_average_precision(data.targets[data.folds == fold], probabilities)
         passed = time.perf_counter() - start
         print(f"{passed:7.0f} s  {name:24} fold {fold}  {score:.3f}", flush=True)
     print(_table(plan, data))
+
+
+@contextlib.contextmanager
+def _claimed(path: Path) -> Iterator[bool]:
+    """Say whether no other process makes a file; none begins to until this one is done or dead."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            mine = True
+        except BlockingIOError:
+            mine = False
+        yield mine
 
 
 def _fit(
