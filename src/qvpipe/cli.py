@@ -209,7 +209,7 @@ def report(arguments: argparse.Namespace) -> int:
 
 
 def app(arguments: argparse.Namespace) -> None:
-    """Serve the page on which a video is dropped."""
+    """Serve the page on which a video or an image is dropped."""
     from qvpipe import tracking
     from qvpipe.inference.app import Limits, Model, serve
 
@@ -495,7 +495,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     find.add_argument("--device", default="auto", help="default: %(default)s")
 
-    page = add("app", app, "serve a page on which a video is dropped")
+    page = add("app", app, "serve a page on which a video or an image is dropped")
     _add_model(page)
     page.add_argument("--host", default="127.0.0.1", help="default: %(default)s, this machine only")
     page.add_argument("--port", type=int, default=7860, metavar="N", help="default: %(default)s")
