@@ -173,7 +173,7 @@ def main() -> None:
         if time.monotonic() > end:
             print(f"the {arguments.minutes:g} minutes are over; the same folder takes more lines")
             break
-    print(_summary(pd.read_csv(path)))
+    print(_summary(pd.read_csv(path, dtype={"tried": str})))
 
 
 def measured(case: Case, kinds: Sequence[str], tried: Sequence[str], bench: Bench) -> Iterator[Row]:
