@@ -86,6 +86,10 @@ VARIANTS: Mapping[str, Variant] = {
     "mixup": Variant(train={"mixup": 0.4}),
     "all tiles shuffled": Variant(train={"tile_share": 1.0}),
     "backbone at a tenth": Variant(train={"backbone_lr_factor": 0.1}),
+    "ml_decoder at a tenth": Variant(head="ml_decoder", train={"lr": 2e-4}),
+    "ml_decoder's head at a tenth": Variant(
+        head="ml_decoder", train={"lr": 2e-4, "backbone_lr_factor": 10.0}
+    ),
 }
 
 
